@@ -1,0 +1,145 @@
+"""What a matrix of raw counts is, how it is checked, and how it is cut into minibatches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scipy import sparse
+
+from nbvae._messages import shown
+
+
+class CountsError(ValueError):
+    """The matrix is not one of raw counts; the message names the place and the way out."""
+
+
+def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matrix:
+    """Take the raw counts out of an AnnData, checked.
+
+    Args:
+        adata: cells × genes.
+        layer: the layer that holds the counts; ``X`` when left out.
+
+    Returns:
+        (n_cells, n_genes), CSR, float32, integers ≥ 0, with at least one count in each cell.
+
+    Raises:
+        KeyError: there is no such layer.
+        CountsError: no cells or genes, NaN or infinite values, negative values, fractions, or a
+            cell without counts.
+
+    """
+    matrix = _stored(adata, layer)
+    place = "X" if layer is None else f"layers[{layer!r}]"
+    if 0 in matrix.shape:
+        raise CountsError(f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
+                          "there is nothing to model. Was everything filtered out?")
+    _check_values(adata, matrix, place)
+    _check_cells(adata, matrix, place)
+    return matrix.astype(np.float32)
+
+
+def minibatch(
+    matrix: sparse.csr_matrix, cells: np.ndarray, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Densify some rows of a count matrix. Returns (len(cells), n_genes), float32."""
+    return torch.from_numpy(matrix[cells].toarray()).to(device)
+
+
+def minibatches(
+    matrix: sparse.csr_matrix,
+    cells: np.ndarray,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[torch.Tensor]:
+    """Walk through ``cells`` in the given order; the last minibatch may be smaller."""
+    for start in range(0, len(cells), batch_size):
+        yield minibatch(matrix, cells[start : start + batch_size], device)
+
+
+def _stored(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
+    """Fetch the matrix as CSR; explicit zeros go, since they are no counts."""
+    if layer is not None and layer not in adata.layers:
+        have = shown(adata.layers) or "none"
+        raise KeyError(f"There is no layer {layer!r}; the layers are: {have}.")
+    stored = adata.X if layer is None else adata.layers[layer]
+    if stored is None:
+        raise CountsError("X is empty. Name the layer that holds the counts: layer='…'.")
+    if adata.isbacked and layer is None:
+        stored = stored[:]
+    matrix = sparse.csr_matrix(stored)
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _check_values(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
+    """Stop at the first entry that can't be a count."""
+    values = matrix.data
+    problems = (
+        (~np.isfinite(values), "not a finite number", "Remove or repair such cells first."),
+        (values < 0, "negative", "Scaled or batch-corrected values are not counts."),
+        (values != np.rint(values), "not a whole number", _what_fractions_mean(matrix)),
+    )
+    for wrong, complaint, advice in problems:
+        if wrong.any():
+            raise CountsError(_complain(adata, matrix, place, int(wrong.argmax()), complaint)
+                              + f" {advice} {_way_out(adata)}")
+
+
+def _check_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
+    """Refuse empty cells: their library is 0, and no share of nothing can be learned."""
+    empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
+    if len(empty):
+        raise CountsError(
+            f"{place}: {len(empty)} of {matrix.shape[0]} cells have no counts at all in these "
+            f"genes, the first is {adata.obs_names[empty[0]]!r} (row {empty[0]}). "
+            "Remove them: sc.pp.filter_cells(adata, min_counts=1)."
+        )
+
+
+def _complain(
+    adata: AnnData, matrix: sparse.csr_matrix, place: str, entry: int, complaint: str
+) -> str:
+    """Say where the offending entry is: its cell, its gene, its value."""
+    row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
+    column = int(matrix.indices[entry])
+    return (
+        f"{place} does not hold raw counts: cell {adata.obs_names[row]!r} (row {row}), gene "
+        f"{adata.var_names[column]!r} (column {column}) is {matrix.data[entry]:.6g}, {complaint}."
+    )
+
+
+def _what_fractions_mean(matrix: sparse.csr_matrix) -> str:
+    """Recognise the usual normalised values, so that the message can name them."""
+    finite = matrix.data[np.isfinite(matrix.data)]
+    if finite.size and 0 <= finite.min() and finite.max() < 50:
+        undone = matrix.copy()
+        undone.data = np.expm1(undone.data)
+        if _equal_totals(undone):
+            return "These look like log-normalised values: expm1 of each row has the same sum."
+    if _equal_totals(matrix):
+        return "These look like normalised values: each row has the same sum."
+    return "These look like normalised values or estimates."
+
+
+def _equal_totals(matrix: sparse.csr_matrix) -> bool:
+    """Whether all rows sum to nearly one number, as after normalisation."""
+    totals = np.asarray(matrix.sum(axis=1)).ravel()
+    return len(totals) > 1 and bool(np.ptp(totals) < 0.01 * totals.mean())
+
+
+def _way_out(adata: AnnData) -> str:
+    """Name the layer or .raw that does hold counts, if one does."""
+    for name in adata.layers:
+        if _looks_like_counts(adata.layers[name]):
+            return f"layers[{name!r}] holds whole numbers: pass layer={name!r}."
+    if adata.raw is not None and _looks_like_counts(adata.raw.X):
+        return "adata.raw holds whole numbers: pass adata.raw.to_adata()."
+    return "Pass the raw counts, as they were before normalisation."
+
+
+def _looks_like_counts(stored: object) -> bool:
+    """Whether all values are integers ≥ 0."""
+    values = sparse.csr_matrix(stored).data
+    return bool(np.isfinite(values).all() and (values >= 0).all() and (values % 1 == 0).all())

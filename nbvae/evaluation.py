@@ -1,0 +1,146 @@
+"""How good a trained module is: held-out ELBO, latent space, agreement with known labels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.metrics import (
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+    silhouette_score,
+)
+from torch import nn
+
+from nbvae.counts import count_matrix, minibatches
+
+BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
+
+
+class Elbo(NamedTuple):
+    """The negative ELBO and its two terms: means over cells, in nats."""
+
+    neg_elbo: float
+    reconstruction: float
+    kl: float
+
+
+class Latent(NamedTuple):
+    """The approximate posterior of each cell: its mean and its standard deviation."""
+
+    mean: np.ndarray  # (n_cells, n_latent)
+    sd: np.ndarray  # (n_cells, n_latent)
+
+
+class Agreement(NamedTuple):
+    """How well k-means clusters of an embedding agree with labels."""
+
+    ari: float  # adjusted Rand index: 1 the same partition, 0 what chance gives
+    nmi: float  # normalised mutual information: 1 the same partition, 0 independent
+    silhouette: float  # of the labels themselves in the embedding: −1 mixed … 1 well apart
+
+
+def elbo(
+    module: nn.Module,
+    adata: AnnData | sparse.csr_matrix,
+    *,
+    cells: np.ndarray | None = None,
+    n_samples: int = 1,
+    seed: int = 0,
+) -> Elbo:
+    """Estimate the negative ELBO of some cells; nothing is learned from them.
+
+    Args:
+        module: called as ``module(x)``, returns ``reconstruction`` and ``kl`` of each cell.
+        adata: the counts, or a matrix that ``count_matrix`` returned.
+        cells: row numbers; all cells when left out.
+        n_samples: draws of z for each cell, averaged.
+        seed: seed of these draws; the same seed compares two modules with the same noise.
+
+    Raises:
+        ValueError: ``cells`` is empty.
+
+    """
+    matrix = adata if sparse.issparse(adata) else count_matrix(adata)
+    cells = np.arange(matrix.shape[0]) if cells is None else np.asarray(cells)
+    if len(cells) == 0:
+        raise ValueError("There are no cells to evaluate: cells is empty.")
+    terms = np.zeros(2)
+    device = _device(module)
+    with _evaluating(module), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for x in minibatches(matrix, cells, BATCH_SIZE, device):
+            for _ in range(n_samples):
+                output = module(x)
+                terms += [output.reconstruction.double().sum(), output.kl.double().sum()]
+    reconstruction, kl = (terms / (len(cells) * n_samples)).tolist()
+    return Elbo(reconstruction + kl, reconstruction, kl)
+
+
+def encode(module: nn.Module, adata: AnnData) -> Latent:
+    """Compute q(z | x) of each cell.
+
+    Args:
+        module: has ``inference(x)`` with ``qz_mean`` and ``qz_logvar``.
+        adata: raw counts of the genes that the module was built for.
+
+    """
+    matrix = count_matrix(adata)
+    means, sds = [], []
+    with _evaluating(module):
+        for x in minibatches(matrix, np.arange(matrix.shape[0]), BATCH_SIZE, _device(module)):
+            q = module.inference(x)
+            means.append(q.qz_mean.cpu().numpy())
+            sds.append((0.5 * q.qz_logvar).exp().cpu().numpy())
+    return Latent(np.concatenate(means), np.concatenate(sds))
+
+
+def add_latent(module: nn.Module, adata: AnnData, *, key: str = "X_nbvae") -> None:
+    """Write the latent means into ``adata.obsm[key]``, where scanpy looks for them."""
+    adata.obsm[key] = encode(module, adata).mean
+
+
+def cluster_agreement(
+    embedding: np.ndarray, labels: np.ndarray, *, n_clusters: int = 10, seed: int = 0
+) -> Agreement:
+    """Cluster an embedding with k-means and compare with labels.
+
+    Args:
+        embedding: (n_cells, n_dimensions).
+        labels: (n_cells,), known groups.
+        n_clusters: k; ten, as the sample has ten cell types.
+        seed: seed of the ten restarts of k-means.
+
+    Raises:
+        ValueError: the two differ in length.
+
+    """
+    if len(embedding) != len(labels):
+        raise ValueError(f"{len(embedding)} cells are embedded, but {len(labels)} have labels.")
+    clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
+    labels = np.asarray(labels).astype(str)
+    return Agreement(
+        float(adjusted_rand_score(labels, clusters)),
+        float(normalized_mutual_info_score(labels, clusters)),
+        float(silhouette_score(embedding, labels)),
+    )
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the module's own mode comes back afterwards."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
