@@ -33,8 +33,10 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     matrix = _stored(adata, layer)
     place = "X" if layer is None else f"layers[{layer!r}]"
     if 0 in matrix.shape:
-        raise CountsError(f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
-                          "there is nothing to model. Was everything filtered out?")
+        raise CountsError(
+            f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
+            "there is nothing to model. Was everything filtered out?"
+        )
     _check_values(adata, matrix, place)
     _check_cells(adata, matrix, place)
     return matrix.astype(np.float32)
@@ -83,8 +85,10 @@ def _check_values(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None
     )
     for wrong, complaint, advice in problems:
         if wrong.any():
-            raise CountsError(_complain(adata, matrix, place, int(wrong.argmax()), complaint)
-                              + f" {advice} {_way_out(adata)}")
+            raise CountsError(
+                _complain(adata, matrix, place, int(wrong.argmax()), complaint)
+                + f" {advice} {_way_out(adata)}"
+            )
 
 
 def _check_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
@@ -113,7 +117,7 @@ def _complain(
 def _what_fractions_mean(matrix: sparse.csr_matrix) -> str:
     """Recognise the usual normalised values, so that the message can name them."""
     finite = matrix.data[np.isfinite(matrix.data)]
-    if finite.size and 0 <= finite.min() and finite.max() < 50:
+    if finite.size and finite.min() >= 0 and finite.max() < 50:
         undone = matrix.copy()
         undone.data = np.expm1(undone.data)
         if _equal_totals(undone):

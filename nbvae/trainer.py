@@ -311,8 +311,9 @@ def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _divergence(output: object, epoch: int, step: int) -> str:
-    terms = [name for name in ("reconstruction", "kl")
-             if not torch.isfinite(getattr(output, name)).all()]
+    terms = [
+        name for name in ("reconstruction", "kl") if not torch.isfinite(getattr(output, name)).all()
+    ]
     return (
         f"In epoch {epoch}, minibatch {step + 1}, the {' and '.join(terms) or 'loss'} became NaN "
         "or infinite. The module has its best weights so far. Lower learning_rate, or look for "
