@@ -1,5 +1,6 @@
 """How good a trained module is: held-out ELBO, latent space, agreement with known labels."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import (
     adjusted_rand_score,
     normalized_mutual_info_score,
@@ -121,7 +123,9 @@ def cluster_agreement(
     """
     if len(embedding) != len(labels):
         raise ValueError(f"{len(embedding)} cells are embedded, but {len(labels)} have labels.")
-    clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
+    with warnings.catch_warnings():  # a collapsed embedding has fewer points than clusters: ARI 0
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
     labels = np.asarray(labels).astype(str)
     return Agreement(
         float(adjusted_rand_score(labels, clusters)),
