@@ -1,0 +1,26 @@
+"""What `pytest --nbval` needs to know, so that the plain command works from any folder."""
+
+import os
+
+import pytest
+
+CELL_TIMEOUT = 300  # seconds; the slowest cell takes a tenth of that on two cores
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run notebooks with the Python that runs pytest, under a limit that ends a hanging cell."""
+    options = config.option
+    if not getattr(options, "nbval", False):
+        return
+    # A backend chosen for scripts would keep the figures out of the notebooks.
+    os.environ.pop("MPLBACKEND", None)
+    if options.nbval_kernel_name is None:
+        options.nbval_current_env = True
+    if not any("--nbval-cell-timeout" in arg for arg in config.invocation_params.args):
+        options.nbval_cell_timeout = CELL_TIMEOUT
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Don't compare stderr: it holds progress bars and other packages' warnings."""
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("stderr",)

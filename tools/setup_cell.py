@@ -1,0 +1,19 @@
+# Does nothing on your own machine. On Google Colab it installs nbvae, the package of this book.
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
+    import subprocess
+    from importlib.metadata import version
+
+    address = ""
+    if not address:
+        raise RuntimeError(
+            "This copy of the book names no public repository to install nbvae from. "
+            "Set repository.url in _config.yml and run `make outputs`; or upload the "
+            "project's folder, run `%pip install <folder>`, and then this cell again."
+        )
+    keep = [f"{name}=={version(name)}" for name in ("torch", "numpy")]  # Colab's own builds stay
+    install = [sys.executable, "-m", "pip", "install", "-q", f"nbvae @ git+{address}", *keep]
+    subprocess.run(install, check=True)
+    importlib.invalidate_caches()

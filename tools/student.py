@@ -1,0 +1,188 @@
+"""Write the student edition, student/, from the worked notebooks in book/: `make student`.
+
+An exercise is three cells. The task is Markdown and begins `### Exercise 5.2 · title`. The answer
+is code; what stands between `### BEGIN SOLUTION` and `### END SOLUTION` becomes a stub. The check
+is code with the tag `exercise-check`; what it printed is kept, so that `pytest --nbval student/`
+fails at exactly the exercises that are not solved.
+"""
+
+import argparse
+import hashlib
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+from notebooks import BOOK, ROOT, chapters, read, tags, write
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+STUB = "...  # your code here"
+ANSWER_TAG, CHECK_TAG = "hide-cell", "exercise-check"
+TASK = re.compile(r"### Exercise (\d+\.\d+) · \S")
+FINGERPRINT = "as_generated"
+
+
+class MarkerError(Exception):
+    """Solution markers that don't pair up, or stand outside an exercise."""
+
+
+class Exercise(NamedTuple):
+    """The three cells of an exercise."""
+
+    number: str
+    task: NotebookNode
+    answer: NotebookNode
+    check: NotebookNode
+
+
+def exercises(notebook: NotebookNode) -> list[Exercise]:
+    """Return the exercises of a worked notebook.
+
+    Raises:
+        MarkerError: a task isn't followed by an answer and a check.
+
+    """
+    found = []
+    for i, task in enumerate(notebook.cells):
+        match = TASK.match(task.source)
+        if task.cell_type != "markdown" or not match:
+            continue
+        answer_and_check = notebook.cells[i + 1 : i + 3]
+        if [_role(cell) for cell in answer_and_check] != [ANSWER_TAG, CHECK_TAG]:
+            raise MarkerError(
+                f"Exercise {match[1]} (cell {task.id}) must be followed by a code cell tagged "
+                f"{ANSWER_TAG} and a code cell tagged {CHECK_TAG}"
+            )
+        found.append(Exercise(match[1], task, *answer_and_check))
+    return found
+
+
+def stub(source: str) -> str:
+    """Replace each marked solution by one line, indented like its first marker.
+
+    Raises:
+        MarkerError: the markers don't alternate, or there are none.
+
+    """
+    kept: list[str] = []
+    inside = False
+    for line in source.split("\n"):
+        marker = line.strip()
+        if marker not in (BEGIN, END):
+            kept += [] if inside else [line]
+            continue
+        if (marker == BEGIN) == inside:
+            raise MarkerError(f"`{marker}` where the other marker was due")
+        inside = not inside
+        if inside:
+            kept.append(line[: line.index(BEGIN)] + STUB)
+    if inside:
+        raise MarkerError(f"`{END}` is missing")
+    if BEGIN not in source:
+        raise MarkerError("no solution is marked")
+    return "\n".join(kept)
+
+
+def student_edition(notebook: NotebookNode, name: str) -> NotebookNode:
+    """Return the notebook without the solutions.
+
+    The answers lose their execution counts too: nbval then runs them without comparing what they
+    print, which is the student's business.
+
+    Raises:
+        MarkerError: naming the notebook and the cell.
+
+    """
+    edition = nbformat.from_dict(notebook)
+    try:
+        answers = [exercise.answer for exercise in exercises(edition)]
+        for cell in edition.cells:
+            if cell in answers:
+                _empty(cell)
+            elif BEGIN in cell.source or END in cell.source:
+                raise MarkerError(f"cell {cell.id}: a solution outside an exercise")
+    except MarkerError as error:
+        raise MarkerError(f"{name}: {error}") from None
+    edition.metadata[FINGERPRINT] = fingerprint(edition)
+    return edition
+
+
+def fingerprint(notebook: NotebookNode) -> str:
+    """Return a digest of all that a student can write into; running cells doesn't change it."""
+    text = "\0".join(cell.source for cell in notebook.cells)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def edited(path: Path) -> bool:
+    """Whether a student notebook holds someone's work."""
+    if not path.exists():
+        return False
+    notebook = read(path)
+    return notebook.metadata.get(FINGERPRINT) != fingerprint(notebook)
+
+
+def generate(book: Path, out: Path, *, force: bool = False) -> list[Path]:
+    """Write the student edition of a book and the files that its pages link to.
+
+    Args:
+        book: folder of the worked notebooks.
+        out: folder to write to.
+        force: overwrite edited notebooks too.
+
+    Returns:
+        The notebooks that were left alone, because they have been edited.
+
+    Raises:
+        MarkerError: a notebook's exercises are malformed; nothing is written then.
+
+    """
+    editions = {path.name: student_edition(read(path), path.name) for path in chapters(book)}
+    keep = [out / name for name in editions if not force and edited(out / name)]
+    ignore = shutil.ignore_patterns("*.ipynb", ".*")
+    shutil.copytree(book, out, ignore=ignore, dirs_exist_ok=True)
+    for name, edition in editions.items():
+        if out / name not in keep:
+            write(edition, out / name)
+    return keep
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return 1 if a notebook was kept or malformed."""
+    parser = argparse.ArgumentParser(description="Write the notebooks without the solutions.")
+    parser.add_argument("book", nargs="?", type=Path, default=BOOK)
+    parser.add_argument("out", nargs="?", type=Path, default=ROOT / "student")
+    parser.add_argument("--force", action="store_true", help="overwrite edited notebooks")
+    options = parser.parse_args(arguments)
+    try:
+        kept = generate(options.book, options.out, force=options.force)
+    except MarkerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in kept:
+        print(f"{path} holds your work and stays as it is; --force replaces it", file=sys.stderr)
+    print(f"The student edition is in {options.out}")
+    return int(bool(kept))
+
+
+def _role(cell: NotebookNode) -> str | None:
+    """Return which part of an exercise a code cell is."""
+    if cell.cell_type != "code":
+        return None
+    return next((tag for tag in (ANSWER_TAG, CHECK_TAG) if tag in tags(cell)), None)
+
+
+def _empty(answer: NotebookNode) -> None:
+    """Turn a worked answer into one to be written."""
+    try:
+        answer.source = stub(answer.source)
+    except MarkerError as error:
+        raise MarkerError(f"cell {answer.id}: {error}") from None
+    answer.metadata["tags"] = [tag for tag in tags(answer) if tag != ANSWER_TAG]
+    answer.outputs, answer.execution_count = [], None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
