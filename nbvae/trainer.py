@@ -160,7 +160,8 @@ class Trainer:
         finally:
             bar.close()
             module.load_state_dict(best_weights)
-            self.history = pd.DataFrame(rows, columns=_COLUMNS).set_index("epoch")
+            self.history = pd.DataFrame(rows, columns=_COLUMNS, dtype=float)
+            self.history = self.history.astype({"epoch": int}).set_index("epoch")
 
     def _train_epoch(
         self,

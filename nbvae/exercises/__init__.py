@@ -7,11 +7,23 @@ from nbvae.exercises.draft import (
     check_neg_elbo,
     check_pick_link,
 )
+from nbvae.exercises.training import (
+    check_epochs_to_travel,
+    check_hold_out,
+    check_kl_weight,
+    check_one_epoch,
+    check_stop,
+)
 
 __all__ = [
     "check_draw",
+    "check_epochs_to_travel",
+    "check_hold_out",
     "check_kl_to_prior",
+    "check_kl_weight",
     "check_learned_mean",
     "check_neg_elbo",
+    "check_one_epoch",
     "check_pick_link",
+    "check_stop",
 ]
