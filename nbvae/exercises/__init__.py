@@ -7,6 +7,12 @@ from nbvae.exercises.draft import (
     check_neg_elbo,
     check_pick_link,
 )
+from nbvae.exercises.latent_space import (
+    check_expected_squared_distance,
+    check_neighbours_agree,
+    check_purity,
+    check_rotate,
+)
 from nbvae.exercises.training import (
     check_epochs_to_travel,
     check_hold_out,
@@ -18,12 +24,16 @@ from nbvae.exercises.training import (
 __all__ = [
     "check_draw",
     "check_epochs_to_travel",
+    "check_expected_squared_distance",
     "check_hold_out",
     "check_kl_to_prior",
     "check_kl_weight",
     "check_learned_mean",
     "check_neg_elbo",
+    "check_neighbours_agree",
     "check_one_epoch",
     "check_pick_link",
+    "check_purity",
+    "check_rotate",
     "check_stop",
 ]
