@@ -143,4 +143,5 @@ class SideBySide:
 
 def _bare(ax: Axes, title: str) -> None:
     """UMAP's axes have no unit and no meaning, so they get no ticks."""
-    ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[], title=title, aspect="equal")
+    ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[], title=title)
+    ax.set_aspect("equal", adjustable="datalim")
