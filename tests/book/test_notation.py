@@ -1,0 +1,81 @@
+"""The table of symbols and the package speak of the same names."""
+
+import ast
+import re
+
+import pytest
+from notebooks import BOOK, ROOT
+
+COLUMNS = ["symbol", "name in code", "meaning, shape", "first used"]
+NOTATION = BOOK / "notation.md"
+
+
+def rows(text):
+    """Return the cells of the tables that have the right columns."""
+    found, inside = [], False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells == COLUMNS:
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not set("".join(cells)) <= set("-: "):
+            found.append(cells)
+    return found
+
+
+def names(cell):
+    """Return the names in backticks; of `a.b` the last."""
+    return [name.rsplit(".", 1)[-1] for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def names_in_code(source):
+    """Return the parameters, fields and attributes in a Python source."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.arg | ast.keyword):
+            found.add(node.arg)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+def contradictions(table):
+    """Yield the names that stand for more than one symbol."""
+    symbols = {}
+    for symbol, cell, *_ in table:
+        for name in names(cell):
+            if symbols.setdefault(name, symbol) != symbol:
+                yield name
+
+
+@pytest.fixture(scope="module")
+def table():
+    return rows(NOTATION.read_text(encoding="utf-8"))
+
+
+def test_the_table_is_there(table):
+    assert len(table) >= 8
+    assert all(len(row) == len(COLUMNS) for row in table)
+
+
+def test_every_name_exists_in_the_package(table):
+    package = set()
+    for path in (ROOT / "nbvae").rglob("*.py"):
+        package |= names_in_code(path.read_text(encoding="utf-8"))
+    assert [name for _, cell, *_ in table for name in names(cell) if name not in package] == []
+
+
+def test_no_name_stands_for_two_symbols(table):
+    assert list(contradictions(table)) == []
+
+
+def test_the_table_is_read_as_written():
+    text = "| symbol | name in code | meaning, shape | first used |\n|---|---|---|---|\n"
+    text += "| N, G | `n_cells`, `a.n_genes` | q(z \\| x) | 1 |\n\n| x | y | z | `w` |\n"
+    [row] = rows(text)
+    assert names(row[1]) == ["n_cells", "n_genes"]
+    assert list(contradictions([row, ["K", "`n_cells`"]])) == ["n_cells"]
+    assert names_in_code("def f(a, *, b=1):\n    self.c = d\n\nclass E:\n    e: int") == set("abce")

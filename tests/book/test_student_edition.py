@@ -1,0 +1,153 @@
+"""The exercises: what the student edition leaves out, and the loop from unsolved to solved."""
+
+import pytest
+import sample
+import student
+from nbformat import v4
+from nbval_runs import failed
+from notebooks import chapters, code_cells, dumps, read, tags, write
+
+SOLUTION = "return x + x"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A folder with one worked chapter and a file that it links to."""
+    folder = tmp_path / "book"
+    folder.mkdir()
+    (folder / "notes.md").write_text("# Notes\n", encoding="utf-8")
+    write(sample.chapter(), folder / "01_sample.ipynb")
+    return folder
+
+
+def solve(path, number):
+    """Write the right answer into one exercise of a student notebook."""
+    notebook = read(path)
+    heading = f"### Exercise {number} "
+    task = next(i for i, c in enumerate(notebook.cells) if c.source.startswith(heading))
+    answer = notebook.cells[task + 1]
+    answer.source = answer.source.replace(student.STUB, SOLUTION)
+    answer.outputs, answer.execution_count = [], 99
+    write(notebook, path)
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_no_solution_is_left_in_the_student_edition(path):
+    worked = read(path)
+    edition = student.student_edition(worked, path.name)
+    for exercise in student.exercises(worked):
+        cell = next(c for c in edition.cells if c.id == exercise.answer.id)
+        assert cell.source == student.stub(exercise.answer.source)
+        assert student.STUB in cell.source
+        assert "SOLUTION" not in cell.source
+        assert cell.outputs == []
+        assert student.ANSWER_TAG not in tags(cell)
+
+
+def test_all_other_cells_stay_as_they_are():
+    worked = sample.chapter()
+    edition = student.student_edition(worked, "01_sample.ipynb")
+    answers = {exercise.answer.id for exercise in student.exercises(worked)}
+    assert len(answers) == 4
+    assert [c.id for c in edition.cells] == [c.id for c in worked.cells]
+    for before, after in zip(worked.cells, edition.cells, strict=True):
+        assert (before == after) == (before.id not in answers)
+
+
+def test_stub_takes_the_indentation_of_its_marker():
+    source = (
+        "def f(x):\n    ### BEGIN SOLUTION\n    y = x\n    return y\n    ### END SOLUTION\n"
+        "a = ...\n### BEGIN SOLUTION\na = f(1)\n### END SOLUTION\nb = 2"
+    )
+    stub = student.STUB
+    assert student.stub(source) == f"def f(x):\n    {stub}\na = ...\n{stub}\nb = 2"
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("x = 1", "no solution is marked"),
+        ("### BEGIN SOLUTION\nx = 1", "END SOLUTION` is missing"),
+        ("x = 1\n### END SOLUTION", "END SOLUTION` where the other"),
+        ("### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION", "BEGIN SOLUTION` where"),
+    ],
+)
+def test_markers_that_do_not_pair_up_are_refused_by_cell(source, complaint):
+    notebook = sample.chapter()
+    answer = student.exercises(notebook)[1].answer
+    answer.source = source
+    with pytest.raises(student.MarkerError, match=complaint) as error:
+        student.student_edition(notebook, "01_sample.ipynb")
+    assert "01_sample.ipynb" in str(error.value)
+    assert answer.id in str(error.value)
+
+
+def test_a_solution_outside_an_exercise_is_refused():
+    notebook = sample.chapter()
+    code_cells(notebook)[0].source += "\n### BEGIN SOLUTION\n### END SOLUTION"
+    with pytest.raises(student.MarkerError, match="outside an exercise"):
+        student.student_edition(notebook, "01_sample.ipynb")
+
+
+def test_malformed_book_writes_nothing(book, tmp_path, capsys):
+    notebook = sample.chapter(2)
+    notebook.cells.pop()
+    notebook.cells = [c for c in notebook.cells if student.CHECK_TAG not in tags(c)]
+    write(notebook, book / "02_broken.ipynb")
+    assert student.main([str(book), str(tmp_path / "out")]) == 1
+    assert "02_broken.ipynb: Exercise 2.1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_work_of_a_student_is_never_overwritten(book, tmp_path, capsys):
+    out = tmp_path / "student"
+    arguments = [str(book), str(out)]
+    path = out / "01_sample.ipynb"
+    assert student.main(arguments) == 0
+    assert (out / "notes.md").exists()
+    assert student.main(arguments) == 0, "an untouched notebook may be replaced"
+
+    solve(path, "1.2")
+    work = path.read_text(encoding="utf-8")
+    assert student.main(arguments) == 1
+    assert "--force" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == work
+
+    assert student.main([*arguments, "--force"]) == 0
+    assert SOLUTION not in path.read_text(encoding="utf-8")
+
+
+def test_running_a_student_notebook_is_not_editing_it(book, tmp_path):
+    student.generate(book, tmp_path)
+    path = tmp_path / "01_sample.ipynb"
+    notebook = read(path)
+    code_cells(notebook)[-1].outputs = []
+    write(notebook, path)
+    assert not student.edited(path)
+
+
+def test_nbval_fails_exactly_at_what_is_unsolved(book, tmp_path):
+    worked = book / "01_sample.ipynb"
+    assert failed(worked) == set()
+
+    student.generate(book, tmp_path)
+    path = tmp_path / worked.name
+    checks = {e.number: e.check.id for e in student.exercises(read(worked))}
+    assert failed(path) == set(checks.values())
+
+    solve(path, "1.2")
+    assert failed(path) == set(checks.values()) - {checks["1.2"]}
+
+    for number in checks:
+        solve(path, number)
+    assert failed(path) == set()
+
+
+def test_a_changed_number_fails_under_nbval(tmp_path):
+    cells = [v4.new_markdown_cell("# 1. A number"), v4.new_code_cell("print(6 * 7)")]
+    notebook = sample.finish(cells)
+    for printed, expected in (("42\n", set()), ("43\n", {"01-002"})):
+        notebook.cells[1].outputs = [v4.new_output("stream", text=printed)]
+        path = tmp_path / "number.ipynb"
+        path.write_text(dumps(notebook), encoding="utf-8")
+        assert failed(path) == expected
