@@ -14,8 +14,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # A backend chosen for scripts would keep the figures out of the notebooks.
     os.environ.pop("MPLBACKEND", None)
+    # Idle threads that spin make training many times slower as soon as a core is shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.nbval_kernel_name is None:
         options.nbval_current_env = True
+    if options.nbval_sanitize_with is None:
+        options.nbval_sanitize_with = str(config.rootpath / "nbval_sanitize.cfg")
     if not any("--nbval-cell-timeout" in arg for arg in config.invocation_params.args):
         options.nbval_cell_timeout = CELL_TIMEOUT
 
