@@ -6,6 +6,7 @@ nothing of the machine or the moment, so a second run changes no byte, unless a 
 
 import argparse
 import base64
+import os
 import re
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         on_cell_start=lambda cell, cell_index: begun.append(cell.id),
     )
     try:
-        client.execute()
+        client.execute(env=_environment())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         where = begun[-1] if begun else "none, the kernel did not start"
         raise OutputError(f"cell {where}\n{error}") from error
@@ -150,6 +151,13 @@ def main(arguments: list[str] | None = None) -> int:
             failed += 1
             print(f"{path} is unchanged: {error}", file=sys.stderr)
     return int(failed > 0)
+
+
+def _environment() -> dict[str, str]:
+    """Return what conftest.py gives to the kernels of nbval: figures inline, threads that wait."""
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    environment.pop("MPLBACKEND", None)
+    return environment
 
 
 def _drop_library_frames(output: NotebookNode) -> None:

@@ -16,14 +16,15 @@ def run_nbval(path: Path) -> dict[str, str]:
     """Run one notebook under nbval, as a reader does.
 
     Args:
-        path: the notebook. One outside the project gets the project's conftest.py beside it.
+        path: the notebook. One outside the project gets the project's settings beside it.
 
     Returns:
         "passed" or "failed" for the identifier of each code cell.
 
     """
     if ROOT not in path.parents:
-        shutil.copy(ROOT / "conftest.py", path.parent)
+        for settings in ("conftest.py", "nbval_sanitize.cfg"):
+            shutil.copy(ROOT / settings, path.parent)
         (path.parent / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     report = path.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)]

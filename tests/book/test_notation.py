@@ -1,10 +1,10 @@
-"""The table of symbols and the package speak of the same names."""
+"""The table of symbols speaks of the names that stand in the package and the chapters."""
 
 import ast
 import re
 
 import pytest
-from notebooks import BOOK, ROOT
+from notebooks import BOOK, ROOT, chapters, code_cells, read, tags
 
 COLUMNS = ["symbol", "name in code", "meaning, shape", "first used"]
 NOTATION = BOOK / "notation.md"
@@ -30,16 +30,22 @@ def names(cell):
 
 
 def names_in_code(source):
-    """Return the parameters, fields and attributes in a Python source."""
+    """Return the parameters, fields, attributes, variables and functions in a Python source."""
     found = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.arg | ast.keyword):
-            found.add(node.arg)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            found.add(node.target.id)
-    return found
+        for field in ("arg", "attr", "name", "id"):
+            found.add(getattr(node, field, None))
+    return found - {None}
+
+
+def sources():
+    """Yield the code of the package and the chapters, except the cells that show an error."""
+    for path in (ROOT / "nbvae").rglob("*.py"):
+        yield path.read_text(encoding="utf-8")
+    for path in chapters():
+        for cell in code_cells(read(path)):
+            if "raises-exception" not in tags(cell):
+                yield cell.source
 
 
 def contradictions(table):
@@ -61,11 +67,9 @@ def test_the_table_is_there(table):
     assert all(len(row) == len(COLUMNS) for row in table)
 
 
-def test_every_name_exists_in_the_package(table):
-    package = set()
-    for path in (ROOT / "nbvae").rglob("*.py"):
-        package |= names_in_code(path.read_text(encoding="utf-8"))
-    assert [name for _, cell, *_ in table for name in names(cell) if name not in package] == []
+def test_every_name_stands_in_the_code(table):
+    known = set().union(*map(names_in_code, sources()))
+    assert [name for _, cell, *_ in table for name in names(cell) if name not in known] == []
 
 
 def test_no_name_stands_for_two_symbols(table):
@@ -78,4 +82,6 @@ def test_the_table_is_read_as_written():
     [row] = rows(text)
     assert names(row[1]) == ["n_cells", "n_genes"]
     assert list(contradictions([row, ["K", "`n_cells`"]])) == ["n_cells"]
-    assert names_in_code("def f(a, *, b=1):\n    self.c = d\n\nclass E:\n    e: int") == set("abce")
+    source = "def f(a, *, b=1):\n    self.c = d(k=2)\n\nclass E:\n    e: int"
+    assert {*"abcdefkE"} <= names_in_code(source)
+    assert "n" not in names_in_code("print('n')  # n")

