@@ -143,6 +143,10 @@ def check_neg_elbo(neg_elbo: Callable) -> Diagnosis:
         "the KL is missing": reconstruction,
         "the likelihood is averaged over genes; sum it": reconstruction / case[0].shape[1] + kl,
         "θ and 1/θ are swapped": _elbo_terms(*case[:4], -case[4])[0] + kl,
+        "there is a constant in a logarithm, and rare genes are as small as it is": _elbo_terms(
+            *case, constant=1e-4
+        )[0]
+        + kl,
         "the expected counts lack the library": _elbo_terms(*case, with_library=False)[0] + kl,
     }
     for complaint, slip in slips.items():
@@ -179,10 +183,12 @@ def _elbo_terms(
     log_theta: Tensor,
     *,
     with_library: bool = True,
+    constant: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     library = x.sum(-1, keepdim=True).clamp(min=1) if with_library else torch.ones(len(x), 1)
-    logits = library.log() + log_px_scale - log_theta
-    likelihood = NegativeBinomial(total_count=log_theta.exp(), logits=logits)
+    mean, theta = library * log_px_scale.exp(), log_theta.exp()
+    logits = (mean + constant).log() - (theta + constant).log()
+    likelihood = NegativeBinomial(total_count=theta, logits=logits)
     reconstruction = -likelihood.log_prob(x).sum(-1)
     reconstruction[x.sum(-1) == 0] = 0
     posterior = Normal(qz_mean, (0.5 * qz_logvar).exp())
