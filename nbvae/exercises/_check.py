@@ -52,7 +52,7 @@ def as_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
         ValueError: it has another shape; the message says both.
 
     """
-    tensor = torch.as_tensor(solved(value)).detach().to(torch.float64)
+    tensor = torch.as_tensor(solved(value), dtype=torch.float64).detach()
     if tensor.shape != shape:
         raise ValueError(f"{what} should have shape {shape}, not {tuple(tensor.shape)}")
     return tensor

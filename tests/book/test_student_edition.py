@@ -143,6 +143,18 @@ def test_nbval_fails_exactly_at_what_is_unsolved(book, tmp_path):
     assert failed(path) == set()
 
 
+@pytest.mark.parametrize("worked", chapters(), ids=lambda path: path.stem)
+def test_each_chapter_fails_exactly_at_what_is_unsolved(worked, tmp_path):
+    first, *rest = student.exercises(read(worked))
+    student.generate(worked.parent, tmp_path)
+    path = tmp_path / worked.name
+    notebook = read(path)
+    answer = next(cell for cell in notebook.cells if cell.id == first.answer.id)
+    answer.source = first.answer.source
+    write(notebook, path)
+    assert failed(path) == {exercise.check.id for exercise in rest}
+
+
 def test_a_changed_number_fails_under_nbval(tmp_path):
     cells = [v4.new_markdown_cell("# 1. A number"), v4.new_code_cell("print(6 * 7)")]
     notebook = sample.finish(cells)
