@@ -23,7 +23,7 @@ def use_style() -> None:
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.4),
-            "figure.dpi": 110,
+            "figure.dpi": 144,
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
