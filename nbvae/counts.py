@@ -71,7 +71,9 @@ def _stored(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
     if adata.isbacked and layer is None:
         stored = stored[:]
     matrix = sparse.csr_matrix(stored)
-    matrix.eliminate_zeros()
+    if not matrix.data.all():
+        matrix = matrix.copy()  # until here it shares its arrays with the AnnData
+        matrix.eliminate_zeros()
     return matrix
 
 
@@ -81,13 +83,13 @@ def _check_values(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None
     problems = (
         (~np.isfinite(values), "not a finite number", "Remove or repair such cells first."),
         (values < 0, "negative", "Scaled or batch-corrected values are not counts."),
-        (values != np.rint(values), "not a whole number", _what_fractions_mean(matrix)),
+        (values != np.rint(values), "not a whole number", ""),
     )
     for wrong, complaint, advice in problems:
         if wrong.any():
             raise CountsError(
                 _complain(adata, matrix, place, int(wrong.argmax()), complaint)
-                + f" {advice} {_way_out(adata)}"
+                + f" {advice or _what_fractions_mean(matrix)} {_way_out(adata)}"
             )
 
 
@@ -116,8 +118,7 @@ def _complain(
 
 def _what_fractions_mean(matrix: sparse.csr_matrix) -> str:
     """Recognise the usual normalised values, so that the message can name them."""
-    finite = matrix.data[np.isfinite(matrix.data)]
-    if finite.size and finite.min() >= 0 and finite.max() < 50:
+    if matrix.data.max() < 50:  # beyond, expm1 is no number of counts; all are finite and ≥ 0 here
         undone = matrix.copy()
         undone.data = np.expm1(undone.data)
         if _equal_totals(undone):
@@ -134,7 +135,9 @@ def _equal_totals(matrix: sparse.csr_matrix) -> bool:
 
 
 def _way_out(adata: AnnData) -> str:
-    """Name the layer or .raw that does hold counts, if one does."""
+    """Name the place in the AnnData that does hold counts, if one does."""
+    if adata.X is not None and not adata.isbacked and _looks_like_counts(adata.X):
+        return "X holds whole numbers: leave layer out."
     for name in adata.layers:
         if _looks_like_counts(adata.layers[name]):
             return f"layers[{name!r}] holds whole numbers: pass layer={name!r}."

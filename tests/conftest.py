@@ -1,0 +1,51 @@
+"""What the tests share: the sample, a small synthetic data set, and fixed random numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from anndata import AnnData
+from scipy import sparse
+
+from nbvae import datasets
+
+torch.set_num_threads(1)  # the networks are tiny: more threads wait longer than they compute
+
+
+@pytest.fixture(autouse=True)
+def fixed_random_numbers():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def read_only_sample():
+    return datasets.pbmc68k_sample()
+
+
+@pytest.fixture
+def sample(read_only_sample):
+    """The 700 cells that come with scanpy; a copy, so that a test may change it."""
+    return read_only_sample.copy()
+
+
+@pytest.fixture
+def blood(read_only_sample):
+    """The sample's counts as a tensor, (700, 765)."""
+    return torch.from_numpy(read_only_sample.X.toarray())
+
+
+@pytest.fixture
+def small():
+    """53 cells × 12 genes in three groups, each of which has four genes of its own."""
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], [24, 18, 11])
+    mean = np.where(np.arange(12) // 4 == group[:, None], 12.0, 1.5)
+    counts = rng.negative_binomial(3, 3 / (3 + mean))
+    counts[:, 0] += 1  # no cell is empty
+    return AnnData(
+        X=sparse.csr_matrix(counts.astype(np.float32)),
+        obs=pd.DataFrame(
+            {"group": np.array(["a", "b", "c"])[group]}, index=[f"cell-{i}" for i in range(53)]
+        ),
+        var=pd.DataFrame(index=[f"GENE{i}" for i in range(12)]),
+    )
