@@ -166,14 +166,20 @@ def _url(name: str) -> str:
 
 def _download(name: str) -> Path:
     """Fetch a file into the user's cache, or find it there; the checksum decides."""
-    remote = REMOTES[name]
-    path = pooch.retrieve(
-        remote.url,
-        known_hash=f"sha256:{remote.sha256}",
-        fname=Path(remote.url).name,
-        path=pooch.os_cache("nbvae"),
-        progressbar=False,
-    )
+    remote, cache = REMOTES[name], pooch.os_cache("nbvae")
+    try:
+        path = pooch.retrieve(
+            remote.url,
+            known_hash=f"sha256:{remote.sha256}",
+            fname=Path(remote.url).name,
+            path=cache,
+            progressbar=True,
+        )
+    except OSError as error:  # no connection, no such page, no space: requests' errors are OSErrors
+        raise OSError(
+            f"Could not download {remote.url} into {str(cache)!r}: {error}. Try again with a "
+            "connection to the internet; datasets.pbmc68k_sample() needs no download."
+        ) from error
     return Path(path)
 
 
@@ -196,7 +202,9 @@ def _most_variable(adata: AnnData, n_genes: int | None) -> AnnData:
     sc.pp.filter_genes(adata, min_cells=1)
     if n_genes is not None and n_genes < adata.n_vars:
         logged = sc.pp.log1p(sc.pp.normalize_total(adata, target_sum=1e4, copy=True), copy=True)
-        ranked = sc.pp.highly_variable_genes(logged, n_top_genes=n_genes, inplace=False)
-        adata = adata[:, ranked["highly_variable"].to_numpy()].copy()
+        table = sc.pp.highly_variable_genes(logged, inplace=False)
+        variable = table["dispersions_norm"].fillna(-np.inf).to_numpy()
+        best = np.argsort(-variable, kind="stable")[:n_genes]  # exactly so many, even with ties
+        adata = adata[:, np.sort(best)].copy()
     sc.pp.filter_cells(adata, min_counts=1)
     return adata
