@@ -138,6 +138,17 @@ def test_mathjax_comes_with_the_pages(pages, site):
     assert list(site.glob("_static/mathjax/output/chtml/fonts/woff-v2/*.woff"))
 
 
+def test_numbered_formulas_are_on_one_line(pages):
+    """Sphinx puts formulas with a line break into `split`, in which MathJax refuses a tag."""
+    formulas = [
+        formula
+        for page in pages
+        for formula in re.findall(r"\\\[.*?\\\]", page.path.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    assert any(r"\tag" in formula for formula in formulas)
+    assert [f for f in formulas if r"\tag" in f and r"\begin{split}" in f] == []
+
+
 def test_pictures_are_described(pages):
     pictures = [(src, alt) for page in pages for src, alt in page.alts.items()]
     assert pictures
