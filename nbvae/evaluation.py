@@ -64,9 +64,11 @@ def elbo(
         seed: seed of these draws; the same seed compares two modules with the same noise.
 
     Raises:
-        ValueError: ``cells`` is empty.
+        ValueError: ``cells`` is empty, or ``n_samples`` is below 1.
 
     """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1, not {n_samples}.")
     matrix = adata if sparse.issparse(adata) else count_matrix(adata)
     cells = np.arange(matrix.shape[0]) if cells is None else np.asarray(cells)
     if len(cells) == 0:
@@ -78,7 +80,9 @@ def elbo(
         for x in minibatches(matrix, cells, BATCH_SIZE, device):
             for _ in range(n_samples):
                 output = module(x)
-                terms += [output.reconstruction.double().sum(), output.kl.double().sum()]
+                # off the device first: numpy reads no GPU memory, and MPS has no doubles
+                cell_terms = torch.stack([output.reconstruction, output.kl]).cpu().double()
+                terms += cell_terms.sum(dim=1).numpy()
     reconstruction, kl = (terms / (len(cells) * n_samples)).tolist()
     return Elbo(reconstruction + kl, reconstruction, kl)
 
@@ -93,7 +97,7 @@ def encode(module: nn.Module, adata: AnnData) -> Latent:
     """
     matrix = count_matrix(adata)
     means, sds = [], []
-    with _evaluating(module):
+    with _evaluating(module), torch.random.fork_rng():  # inference draws a z that is not used here
         for x in minibatches(matrix, np.arange(matrix.shape[0]), BATCH_SIZE, _device(module)):
             q = module.inference(x)
             means.append(q.qz_mean.cpu().numpy())

@@ -185,7 +185,7 @@ class Trainer:
             output.loss.backward()
             optimizer.step()
             terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
-            sums += terms.detach().double().cpu()
+            sums += terms.detach().cpu().double()  # MPS has no doubles
         reconstruction, kl = (sums / len(cells)).tolist()
         return Elbo(reconstruction + kl, reconstruction, kl)
 
