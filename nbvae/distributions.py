@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import softplus
 
-STIRLING_FROM = 16.0  # above it, four terms of the series below are exact to float64's last digits
+STIRLING_FROM = 16.0  # above it, five terms of the series below are exact to float64's last digits
 
 
 def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def nb_sample(
     """
     log_mean, log_theta = torch.broadcast_tensors(log_mean, log_theta)
     theta = log_theta.exp()
-    # gamma with shape θ and mean 1; for θ beyond 1e8 it is 1 to within float32
+    # shape θ and mean 1; this is what torch.distributions.Gamma calls, which takes no generator
     unit = torch._standard_gamma(theta, generator=generator) / theta
     return torch.poisson(log_mean.exp() * unit, generator=generator)
 

@@ -19,6 +19,7 @@ from sklearn.metrics import (
 from torch import nn
 
 from nbvae.counts import count_matrix, minibatches
+from nbvae.module import kl_to_standard_normal
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
 
@@ -36,6 +37,12 @@ class Latent(NamedTuple):
 
     mean: np.ndarray  # (n_cells, n_latent)
     sd: np.ndarray  # (n_cells, n_latent)
+
+    @property
+    def kl(self) -> np.ndarray:
+        """KL to the prior of each coordinate of each cell, nats. (n_cells, n_latent)."""
+        mean, logvar = torch.from_numpy(self.mean), 2 * torch.from_numpy(self.sd).log()
+        return kl_to_standard_normal(mean[..., None], logvar[..., None]).numpy()
 
 
 class Agreement(NamedTuple):

@@ -98,7 +98,7 @@ class NBVAE(nn.Module):
 
         """
         self._check_genes(x)
-        x_log = torch.log1p(x)  # counts span four orders of magnitude; the networks see logarithms
+        x_log = torch.log1p(x)  # so that the few large counts do not drown the rest
         qz_mean = self.mean_encoder(x_log)  # (N, K)
         qz_logvar = self.logvar_encoder(x_log)  # (N, K)
         if noise is None:

@@ -31,7 +31,7 @@ class TrainerSettings:
     max_epochs: int = 200  # early stopping ends most runs long before
     batch_size: int = 128  # 256 and more end a few nats higher on the same number of epochs
     learning_rate: float = 1e-2  # best held-out ELBO of 2e-3, 5e-3, 1e-2, 2e-2 on two PBMC sets
-    kl_warmup_epochs: int = 10  # long enough for the decoder to learn to use z; see chapter 6
+    kl_warmup_epochs: int = 10  # matters little on PBMC, guards against unused z; chapter 6
     holdout_fraction: float = 0.1  # cells that training never sees; they decide when to stop
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = 20  # epochs without a better held-out ELBO before stopping; None: never
@@ -145,8 +145,9 @@ class Trainer:
                 held_out = self._held_out(module, counts)
                 rows.append((epoch, self._kl_weight(epoch, 1.0), *train, *held_out))
                 bar.set_postfix_str(f"−ELBO {train.neg_elbo:.1f}, held out {held_out.neg_elbo:.1f}")
-                if epoch < settings.kl_warmup_epochs:
-                    continue  # the loss is not the ELBO yet
+                if epoch < settings.kl_warmup_epochs:  # the loss is not the ELBO yet
+                    self.best_epoch, best_weights = epoch, _copy_of(module)
+                    continue
                 score = held_out.neg_elbo if len(self.held_out_cells) else -epoch
                 if score < best:
                     best, self.best_epoch, best_weights = score, epoch, _copy_of(module)
@@ -155,8 +156,8 @@ class Trainer:
                     break
         except KeyboardInterrupt:
             self.stopped = "interrupted"
-            if not self.best_epoch:  # still warming up: the weights of now are the best there are
-                self.best_epoch, best_weights = len(rows), _copy_of(module)
+            if not self.best_epoch:  # in the first epoch: the weights of now are all there is
+                best_weights = _copy_of(module)
         finally:
             bar.close()
             module.load_state_dict(best_weights)
@@ -317,7 +318,7 @@ def _divergence(output: object, epoch: int, step: int) -> str:
     ]
     return (
         f"In epoch {epoch}, minibatch {step + 1}, the {' and '.join(terms) or 'loss'} became NaN "
-        "or infinite. The module has its best weights so far. Lower learning_rate, or look for "
+        "or infinite. The module has the last good weights. Lower learning_rate, or look for "
         "extreme counts."
     )
 

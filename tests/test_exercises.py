@@ -78,11 +78,30 @@ def stop_by_counter(held_out, patience):
     return best + 1, len(held_out)
 
 
+def stop_with_restored_patience(held_out, patience):
+    best, waited = 0, 0
+    for i in range(1, len(held_out)):
+        if held_out[i] < held_out[best]:
+            best = i
+        waited = 0 if held_out[i] < held_out[i - 1] else waited + 1
+        if waited == patience:
+            return best + 1, i + 1
+    return best + 1, len(held_out)
+
+
 def hold_out_by_choice(groups, fraction, rng):
     held = np.zeros(len(groups), dtype=bool)
     for group in set(groups):
         rows = np.flatnonzero(groups == group)
         held[rng.choice(rows, round(fraction * len(rows)), replace=False)] = True
+    return held
+
+
+def hold_out_rounding_down(groups, fraction, rng):
+    held = np.zeros(len(groups), dtype=bool)
+    for group in set(groups):
+        rows = np.flatnonzero(groups == group)
+        held[rng.choice(rows, int(fraction * len(rows)), replace=False)] = True
     return held
 
 
@@ -109,7 +128,7 @@ def epoch_by_slices(module, optimizer, x, batch_size):
 def epoch_by_split(module, optimizer, x, batch_size):
     total = torch.zeros(())
     for batch in x[torch.randperm(len(x))].split(batch_size):
-        optimizer.zero_grad()
+        module.zero_grad()
         loss = module(batch).loss
         loss.backward()
         total += loss.detach() * len(batch)
@@ -202,6 +221,11 @@ def epoch_without_zero_grad(module, optimizer, x, batch_size):
     return 0.0
 
 
+def epoch_with_one_zero_grad(module, optimizer, x, batch_size):
+    optimizer.zero_grad()
+    return epoch_without_zero_grad(module, optimizer, x, batch_size)
+
+
 def epoch_that_drops_the_last(module, optimizer, x, batch_size):
     for rows in torch.randperm(len(x)).split(batch_size)[:-1]:
         optimizer.zero_grad()
@@ -285,13 +309,14 @@ def agree_k_plus_one(z, labels, k):
 
 
 WRONG = [
-    ("pick_link", no_refusal, "accepts 'none'"),
+    ("pick_link", no_refusal, "names that nobody defined"),
     ("pick_link", falsy_link, "empty nn.Sequential"),
     ("pick_link", lambda link: link, "can't be called"),
     ("draw", lambda m, v, e: m + v.exp() * e, "variance"),
     ("draw", lambda m, v, e: m + v * e, "log-variance itself"),
     ("draw", lambda m, v, e: m, "no effect"),
     ("draw", lambda m, v, e: (m + (v / 2).exp() * e).detach(), "no gradient"),
+    ("draw", lambda m, v, e: m + (v / 2).exp().detach() * e, "reaches the log-variance"),
     ("draw", lambda m, v, e: m + v.sqrt() * e, "square root"),
     ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(0), "over the cells"),
     ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(), "one number for all"),
@@ -306,6 +331,7 @@ WRONG = [
     ),
     ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v - 1 - v.log()).sum(1), "NaN"),
     ("learned_mean", lambda x, t, e: t * (x + e) / (t + e), "scored mean"),
+    ("learned_mean", lambda x, t, e: max(0.0, x * (t + e) / t - e), "at your μ"),
     ("learned_mean", lambda x, t, e: x - e, "scored mean is"),
     ("neg_elbo", with_constant, "constant in a logarithm"),
     ("neg_elbo", inverted_theta, "swapped"),
@@ -319,6 +345,7 @@ WRONG = [
         "empty cell",
     ),
     ("kl_weight", lambda e, p, w: min(1, e / w) if w else 1, "once an epoch"),
+    ("kl_weight", lambda e, p, w: (e - 1 + p) / w if e <= w else 1.0 * (w == 0), "stay at 1"),
     ("kl_weight", lambda e, p, w: (e - 1 + p) / w if w else 1, "above 1"),
     ("kl_weight", lambda e, p, w: min(1, (e + p) / w) if w else 1, "too far"),
     ("epochs_to_travel", lambda d, r, n, b: round(d / r), "these are steps"),
@@ -327,16 +354,20 @@ WRONG = [
     ("stop", lambda h, p: (int(np.argmin(h)) + 1, len(h)), "future"),
     ("stop", lambda h, p: tuple(i - 1 for i in stop_by_argmin(h, p)), "count from 1"),
     ("stop", lambda h, p: stop_by_argmin(h, p + 1), "neither earlier nor later"),
+    ("stop", stop_with_restored_patience, "does not restore patience"),
+    ("hold_out", hold_out_rounding_down, "should give"),
     ("hold_out", not_stratified, "draw within each group"),
     ("hold_out", first_rows, "not drawn at random"),
     ("hold_out", lambda g, f, r: ~hold_out_by_choice(g, f, r), "wrong way round"),
     ("hold_out", lambda g, f, r: np.flatnonzero(hold_out_by_choice(g, f, r)), "booleans"),
     ("one_epoch", epoch_without_zero_grad, "pile up"),
+    ("one_epoch", epoch_with_one_zero_grad, "pile up"),
     ("one_epoch", epoch_that_drops_the_last, "dropped"),
     ("one_epoch", epoch_in_file_order, "same order"),
     ("one_epoch", epoch_mean_of_means, "mean of the minibatches"),
     ("purity", purity_mean_of_means, "as much as a large one"),
     ("purity", lambda c, k: 10 * purity_by_loop(c, k), "divide"),
+    ("purity", lambda c, k: purity_by_loop(k, c), "commonest label of each"),
     ("rotate", lambda z, r: z @ r.standard_normal((5, 5)), "not orthogonal"),
     ("rotate", lambda z, r: z, "nothing has turned"),
     ("rotate", lambda z, r: z[:, r.permutation(5)], "only swaps"),

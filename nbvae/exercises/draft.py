@@ -12,7 +12,7 @@ from nbvae.exercises._check import Diagnosis, as_tensor, close, exercise, solved
 @exercise("5.1", "every link is resolved, and a wrong name stops where it is written.")
 def check_pick_link(pick_link: Callable) -> Diagnosis:
     """Try names, None, callables and mistakes."""
-    y = torch.tensor([[0.5, -1.0, 2.0]])
+    y = torch.linspace(-1, 2, 24).reshape(2, 3, 4)  # the last axis is not the second
     expected = {"exp": y.exp(), "softmax": torch.softmax(y, dim=-1), None: y}
     for link, value in expected.items():
         function = solved(pick_link(link))
@@ -30,14 +30,15 @@ def check_pick_link(pick_link: Callable) -> Diagnosis:
 
 def _refusal(pick_link: Callable) -> Diagnosis:
     try:
-        pick_link("none")
+        for name in ("none", ""):
+            pick_link(name)
     except ValueError as error:
         if "exp" in str(error) and "softmax" in str(error):
             return None
         return "the ValueError should list the names that are known."
     except Exception as error:
         return f"for 'none' it should raise ValueError, not {type(error).__name__}."
-    return "it accepts 'none', a name that nobody defined."
+    return "it accepts 'none' or '', names that nobody defined."
 
 
 @exercise("5.2", "a draw from q(z | x), and gradients reach both parameters.")
@@ -66,6 +67,10 @@ def check_draw(draw: Callable) -> Diagnosis:
         return "other values than m + s ε; is every draw made from the noise that was given?"
     if not answer.requires_grad:
         return "the values are right, but no gradient can get back to the encoders."
+    gradients = torch.autograd.grad(answer.sum(), (mean, logvar), allow_unused=True)
+    for name, gradient in zip(("mean", "log-variance"), gradients, strict=True):
+        if gradient is None:
+            return f"the values are right, but no gradient reaches the {name}."
     return None
 
 
@@ -108,7 +113,7 @@ def check_kl_to_prior(kl_to_prior: Callable) -> Diagnosis:
 def check_learned_mean(learned_mean: Callable) -> Diagnosis:
     """Put the answer back into the likelihood and ask PyTorch for its mean."""
     epsilon = 1e-4
-    for true_mean, theta in [(0.01, 1.0), (1e-3, 0.2), (5.0, 0.01), (1e-4, 1.0)]:
+    for true_mean, theta in [(0.01, 1.0), (1e-3, 0.2), (5.0, 0.01), (1e-4, 1.0), (5e-5, 1.0)]:
         answer = float(as_tensor(learned_mean(true_mean, theta, epsilon), (), "the mean"))
         if close(answer, theta * (true_mean + epsilon) / (theta + epsilon), within=1e-6):
             return "this is the scored mean for a given μ; solve it for μ."
@@ -168,10 +173,11 @@ def _elbo_case() -> tuple[Tensor, ...]:
     """Four cells, the last one empty; rare genes, so that constants in logarithms show."""
     torch.manual_seed(0)
     log_px_scale = torch.log_softmax(3 * torch.randn(4, 8, dtype=torch.float64), dim=-1)
+    log_px_scale[0, 0] = -60.0  # so rare that even 1e-10 would show
     log_theta = torch.randn(8, dtype=torch.float64)
     qz_mean, qz_logvar = torch.randn(2, 4, 3, dtype=torch.float64)
     x = torch.poisson(6 * torch.rand(4, 8)).double()
-    x[-1] = 0
+    x[0, 0], x[-1] = 1, 0
     return x, qz_mean, qz_logvar, log_px_scale, log_theta
 
 
