@@ -134,6 +134,18 @@ def test_stirling_remainder_equals_the_exact_value():
     np.testing.assert_allclose(result, each_exactly(remainder, a), rtol=1e-13, atol=1e-14)
 
 
+def test_digamma_rise_equals_the_exact_value():
+    """Else the slope in θ is wrong, or it drowns in rounding where θ is large."""
+    theta = torch.tensor([1e-6, 0.1, 1, 15.99, 16, 16.01, 100, 1e4, 1e8], dtype=torch.float64)
+    for x in (1.0, 7.0, 16.0, 1e6):
+        counts = torch.full_like(theta, x)
+        expected = each_exactly(
+            lambda x, t: mpmath.digamma(x + t) - mpmath.digamma(t), counts, theta
+        )
+        result = distributions._digamma_rise(counts, theta).numpy()
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
+
+
 # ---------------------------------------------------------------- the edges
 
 
@@ -198,7 +210,7 @@ SMOOTH = grid(torch.float64, [1e-4, 0.7, 30.0, 2e3], [0.01, 1.0, 40.0, 1e4], [0,
 
 
 def test_gradients_equal_finite_differences():
-    """Else autograd passes through a `where` or a clamp that cuts the gradient."""
+    """Else the derivative that is written down is not that of the value."""
     x, log_mean, log_theta = SMOOTH
     assert torch.autograd.gradcheck(
         lambda m, t: nb_log_prob(x, m, t),
@@ -223,15 +235,38 @@ def test_gradients_equal_the_closed_form(dtype, tolerance):
         shares = (mean - x) / (theta + mean) - mpmath.log(1 + mean / theta)
         return theta * (digammas + shares)
 
-    x, log_mean, log_theta = (values.to(dtype, copy=True) for values in SMOOTH)
+    x, log_mean, log_theta = grid(dtype)
+    terms = torch.minimum(log_mean, log_theta).exp()
     log_mean.requires_grad_()
     log_theta.requires_grad_()
     nb_log_prob(x, log_mean, log_theta).sum().backward()
     for gradient, exactly in ((log_mean.grad, by_log_mean), (log_theta.grad, by_log_theta)):
         expected = np.array(each_exactly(exactly, x, log_mean.detach(), log_theta.detach()))
-        # relative to a count's own scale, since the gradient passes through 0 at x = μ
-        scale = np.maximum(np.abs(expected), 1e-3 * (1 + x.numpy()))
+        # where the gradient passes through 0, relative to a thousandth of the terms that cancel
+        scale = np.maximum(np.abs(expected), 1e-3 * (1 + x.numpy() + terms.numpy()))
         assert (np.abs(gradient.double().numpy() - expected) / scale).max() < tolerance
+
+
+def test_gradients_follow_the_upstream_gradient():
+    """Else a weighted sum of log-probabilities would be learned with the wrong weights."""
+    x, log_mean, log_theta = SMOOTH
+    log_mean, log_theta = log_mean.clone().requires_grad_(), log_theta.clone().requires_grad_()
+    weights = torch.randn(len(x), dtype=torch.float64)
+    result = nb_log_prob(x, log_mean, log_theta)
+    alone = torch.autograd.grad(result.sum(), [log_mean, log_theta], retain_graph=True)
+    weighted = torch.autograd.grad((weights * result).sum(), [log_mean, log_theta])
+    for one, other in zip(alone, weighted, strict=True):
+        torch.testing.assert_close(weights * one, other)
+
+
+def test_gradients_add_up_over_broadcast_axes():
+    """Else the θ of a gene would learn from one cell instead of all."""
+    x, log_mean = torch.tensor([[0.0, 3.0], [5.0, 0.0], [1.0, 40.0]]).double(), torch.randn(3, 1)
+    log_mean = log_mean.double().requires_grad_()
+    log_theta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda m, t: nb_log_prob(x, m, t), (log_mean, log_theta))
+    nb_log_prob(x, log_mean, log_theta).sum().backward()
+    assert log_theta.grad.shape == (2,)
 
 
 def test_gradients_are_finite_everywhere():
