@@ -6,7 +6,6 @@ The trainer knows nothing of the module but this: ``module(x, kl_weight=…)`` r
 
 import copy
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -161,8 +160,7 @@ class Trainer:
         finally:
             bar.close()
             module.load_state_dict(best_weights)
-            self.history = pd.DataFrame(rows, columns=_COLUMNS, dtype=float)
-            self.history = self.history.astype({"epoch": int}).set_index("epoch")
+            self.history = _as_history(rows)
 
     def _train_epoch(
         self,
@@ -181,12 +179,14 @@ class Trainer:
             progress = min(1.0, (step + 1) * self.settings.batch_size / len(cells))
             output = module(x, kl_weight=self._kl_weight(epoch, progress))
             if not torch.isfinite(output.loss):
-                raise TrainingDivergedError(_divergence(output, epoch, step))
+                raise TrainingDivergedError(_divergence(_broken(output), epoch, step))
             optimizer.zero_grad(set_to_none=True)
             output.loss.backward()
             optimizer.step()
             terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
             sums += terms.detach().cpu().double()  # MPS has no doubles
+        if not all(torch.isfinite(weights).all() for weights in module.parameters()):
+            raise TrainingDivergedError(_divergence("weights", epoch, step))
         reconstruction, kl = (sums / len(cells)).tolist()
         return Elbo(reconstruction + kl, reconstruction, kl)
 
@@ -244,7 +244,7 @@ class Trainer:
         content = _read(Path(path))
         _load_weights(module, content["weights"], path)
         trainer = cls(**content["settings"])
-        trainer.history = pd.DataFrame(content["history"]).set_index("epoch")
+        trainer.history = _as_history(content["history"])
         trainer.train_cells = np.array(content["train_cells"], dtype=int)
         trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
         trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
@@ -312,25 +312,33 @@ def _copy_of(module: nn.Module) -> dict[str, torch.Tensor]:
     return copy.deepcopy(module.state_dict())
 
 
-def _divergence(output: object, epoch: int, step: int) -> str:
+def _as_history(rows: list[tuple] | dict[str, list]) -> pd.DataFrame:
+    """Give the history its columns and types, also when no epoch was completed."""
+    table = pd.DataFrame(rows, columns=_COLUMNS, dtype=float)
+    return table.astype({"epoch": int}).set_index("epoch")
+
+
+def _broken(output: object) -> str:
     terms = [
         name for name in ("reconstruction", "kl") if not torch.isfinite(getattr(output, name)).all()
     ]
+    return " and ".join(terms) or "loss"
+
+
+def _divergence(what: str, epoch: int, step: int) -> str:
     return (
-        f"In epoch {epoch}, minibatch {step + 1}, the {' and '.join(terms) or 'loss'} became NaN "
-        "or infinite. The module has the last good weights. Lower learning_rate, or look for "
-        "extreme counts."
+        f"In epoch {epoch}, minibatch {step + 1}, the {what} became NaN or infinite. The module "
+        "has its best weights so far. Lower learning_rate, or look for extreme counts."
     )
 
 
 def _write_atomically(path: Path, content: dict) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
+        torch.save(content, part)
         os.replace(part, path)
     except BaseException:
-        os.unlink(part)
+        part.unlink(missing_ok=True)
         raise
 
 
