@@ -30,7 +30,7 @@ class TrainerSettings:
     max_epochs: int = 200  # early stopping ends most runs long before
     batch_size: int = 128  # 256 and more end a few nats higher on the same number of epochs
     learning_rate: float = 1e-2  # best held-out ELBO of 2e-3, 5e-3, 1e-2, 2e-2 on two PBMC sets
-    kl_warmup_epochs: int = 10  # matters little on PBMC, guards against unused z; chapter 6
+    kl_warmup_epochs: int = 10  # more dimensions of z in use, for a nat or two; chapter 6
     holdout_fraction: float = 0.1  # cells that training never sees; they decide when to stop
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = 20  # epochs without a better held-out ELBO before stopping; None: never
