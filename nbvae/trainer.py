@@ -328,7 +328,7 @@ def _broken(output: object) -> str:
 def _divergence(what: str, epoch: int, step: int) -> str:
     return (
         f"In epoch {epoch}, minibatch {step + 1}, the {what} became NaN or infinite. The module "
-        "has its best weights so far. Lower learning_rate, or look for extreme counts."
+        "has the last good weights. Lower learning_rate, or look for extreme counts."
     )
 
 

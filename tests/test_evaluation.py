@@ -6,6 +6,7 @@ import pytest
 import sklearn.metrics
 import torch
 from torch import nn
+from torch.distributions import Normal, kl_divergence
 
 from nbvae import NBVAE
 from nbvae.counts import count_matrix
@@ -152,6 +153,15 @@ def test_encode_keeps_the_order_across_minibatches(sample):
     whole, tail = encode(module, sample), encode(module, sample[600:])
     assert whole.mean.shape == whole.sd.shape == (700, 2)
     np.testing.assert_allclose(whole.mean[600:], tail.mean, rtol=1e-5, atol=1e-6)
+
+
+def test_latent_kl_is_that_of_each_coordinate(module, small):
+    """Else a coordinate that carries information could not be told from a collapsed one."""
+    latent = encode(module, small)
+    q = Normal(torch.from_numpy(latent.mean), torch.from_numpy(latent.sd))
+    expected = kl_divergence(q, Normal(0.0, 1.0)).numpy()
+    np.testing.assert_allclose(latent.kl, expected, rtol=1e-4, atol=1e-6)
+    assert latent.kl.shape == (53, 3)
 
 
 def test_add_latent_stores_the_means(module, small):

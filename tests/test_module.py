@@ -88,6 +88,12 @@ def test_all_parameters_are_trained():
     assert {name for name, _ in module.named_parameters()} == set(module.state_dict())
 
 
+def test_theta_starts_as_the_drafts():
+    """Else all genes would start with the same θ, unlike in the draft."""
+    start = NBVAE(5000, 1).log_theta.detach().numpy()
+    assert scipy.stats.kstest(start, "norm").pvalue > 1e-4
+
+
 # ---------------------------------------------------------------- inference
 
 
