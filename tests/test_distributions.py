@@ -73,6 +73,20 @@ def test_log_prob_equals_the_exact_value(dtype, tolerance):
     np.testing.assert_allclose(result.double().numpy(), expected, rtol=tolerance, atol=0)
 
 
+def test_log_prob_far_outside_the_usual_range():
+    """Else a switch in the code is wrong at values of x/μ that no common cell reaches."""
+    points = torch.tensor(
+        [[1e4, 1e-14, 1e-14], [1e6, 1e-20, 1e-15], [1.0, 1e-30, 1e-20], [5.0, 1e-40, 1e4]],
+        dtype=torch.float64,
+    )
+    x, log_mean, log_theta = points[:, 0], points[:, 1].log(), points[:, 2].log()
+    np.testing.assert_allclose(
+        nb_log_prob(x, log_mean, log_theta).numpy(),
+        each_exactly(exact, x, log_mean, log_theta),
+        rtol=1e-10,
+    )
+
+
 def test_log_prob_equals_scipy():
     """Else the parameters mean something else than scipy's n = θ, p = θ/(θ + μ)."""
     x, log_mean, log_theta = grid(torch.float64, [0.01, 1.0, 30.0], [0.5, 1.0, 10.0], [0, 1, 5, 90])
