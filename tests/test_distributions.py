@@ -135,17 +135,29 @@ def test_the_true_mean_of_a_rare_gene_scores_best():
         assert moved < expected
 
 
-def test_stirling_remainder_equals_the_exact_value():
-    """Else the series or its coefficients are wrong, on one side of the switch or the other."""
-    a = torch.tensor([1e-6, 0.1, 1, 3, 15.99, 16, 16.01, 20, 100, 1e4, 1e8], dtype=torch.float64)
+def stirling_remainder(a):
+    definition = (a - mpmath.mpf(1) / 2) * mpmath.log(a) - a + mpmath.log(2 * mpmath.pi) / 2
+    return mpmath.loggamma(a) - definition
 
-    def remainder(a):
-        definition = (a - mpmath.mpf(1) / 2) * mpmath.log(a) - a + mpmath.log(2 * mpmath.pi) / 2
-        return mpmath.loggamma(a) - definition
 
-    result = distributions._stirling_remainder(a).numpy()
-    # below 16 the definition is a difference of numbers up to 30: 1e-14 is float64's limit there
-    np.testing.assert_allclose(result, each_exactly(remainder, a), rtol=1e-13, atol=1e-14)
+def digamma_remainder(a):
+    return mpmath.digamma(a) - mpmath.log(a)
+
+
+# the first term that each series leaves out is that small at 16
+@pytest.mark.parametrize(
+    ("exactly", "tolerance"), [(stirling_remainder, 5e-14), (digamma_remainder, 3e-13)]
+)
+def test_remainders_equal_the_exact_values(exactly, tolerance):
+    """Else a coefficient of a series is wrong, or the definition below the switch."""
+    ours = getattr(distributions, f"_{exactly.__name__}")
+    large = torch.tensor([16.01, 17, 20, 100, 1e4, 1e8], dtype=torch.float64)
+    np.testing.assert_allclose(ours(large).numpy(), each_exactly(exactly, large), rtol=tolerance)
+    # below the switch numbers of up to 30 are subtracted: 1e-14 is float64's limit there
+    small = torch.tensor([1e-6, 0.1, 1, 3, 15.99, 16], dtype=torch.float64)
+    np.testing.assert_allclose(
+        ours(small).numpy(), each_exactly(exactly, small), rtol=1e-13, atol=1e-14
+    )
 
 
 def test_digamma_rise_equals_the_exact_value():
