@@ -14,8 +14,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # A backend chosen for scripts would keep the figures out of the notebooks.
     os.environ.pop("MPLBACKEND", None)
-    # Idle threads that spin make training many times slower as soon as a core is shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Matrices this small gain nothing from a second thread, and threads that wait by spinning
+    # make training many times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if options.nbval_kernel_name is None:
         options.nbval_current_env = True
     if options.nbval_sanitize_with is None:

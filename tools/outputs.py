@@ -154,8 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Return what conftest.py gives to the kernels of nbval: figures inline, threads that wait."""
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    """Return what conftest.py gives to the kernels of nbval: figures inline, one thread."""
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ
     environment.pop("MPLBACKEND", None)
     return environment
 
