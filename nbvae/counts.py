@@ -1,8 +1,12 @@
-"""What a matrix of raw counts is, how it is checked, and how it is cut into minibatches."""
+"""What a matrix of raw counts is, how it is checked and cut into minibatches; cells' batches."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from scipy import sparse
@@ -58,6 +62,69 @@ def minibatches(
     """Walk through ``cells`` in the given order; the last minibatch may be smaller."""
     for start in range(0, len(cells), batch_size):
         yield minibatch(matrix, cells[start : start + batch_size], device)
+
+
+class Batches(NamedTuple):
+    """The batches (donors, runs, …) that cells come from, each with a fixed code: its place.
+
+    A code belongs to a level's name, not to a table: a subset of the cells, or a column with its
+    categories in another order, gives each cell the same code.
+    """
+
+    key: str  # the column of adata.obs
+    levels: tuple[str, ...]  # sorted as strings: "10" comes before "2"
+
+    @classmethod
+    def of(cls, adata: AnnData, key: str) -> Batches:
+        """Take the levels that occur in ``adata.obs[key]``; categories without cells don't count.
+
+        Raises:
+            KeyError: there is no such column.
+            ValueError: a cell has no value, or there are no cells.
+
+        """
+        levels = tuple(sorted(set(_batch_names(adata, key))))
+        if not levels:
+            raise ValueError(f"obs[{key!r}] is empty: there are no cells to take batches from.")
+        return cls(key, levels)
+
+    def codes(self, adata: AnnData) -> np.ndarray:
+        """Number the batch of each cell. Returns (n_cells,), int64, 0 … len(levels) - 1.
+
+        Raises:
+            KeyError: there is no column ``key``.
+            ValueError: a cell has no value, or one that is none of the levels.
+
+        """
+        names = _batch_names(adata, self.key)
+        codes = pd.Index(self.levels, dtype=object).get_indexer(names)  # -1: none of the levels
+        if (codes < 0).any():
+            row = int((codes < 0).argmax())
+            raise ValueError(
+                f"Batch {names[row]!r} of {_cell(adata, row)} in obs[{self.key!r}] is unknown; "
+                f"the known ones are: {shown(self.levels)}."
+            )
+        return codes.astype(np.int64)
+
+
+def _batch_names(adata: AnnData, key: str) -> np.ndarray:
+    """Read a column of ``obs`` as strings, (n_cells,); stop at a cell without a value."""
+    if key not in adata.obs:
+        have = shown(adata.obs.columns) or "none"
+        raise KeyError(f"There is no column {key!r} in obs; the columns are: {have}.")
+    column = adata.obs[key]
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"obs[{key!r}] has no value for {_cell(adata, int(missing.argmax()))}: give each "
+            "cell a batch, or remove the cells without one."
+        )
+    return column.astype(str).to_numpy(dtype=object)
+
+
+def _cell(adata: AnnData, row: int) -> str:
+    """Name a cell for a message; the row, too, since names may occur twice."""
+    return f"cell {adata.obs_names[row]!r} (row {row})"
 
 
 def _stored(adata: AnnData, layer: str | None) -> sparse.csr_matrix:
