@@ -1,9 +1,10 @@
-"""The negative binomial distribution in (mean μ, inverse dispersion θ), computed in log space.
+"""The negative binomial in (mean μ, inverse dispersion θ) and its two neighbours, in log space.
 
     x ~ NB(μ, θ),   E x = μ,   Var x = μ + μ² / θ
 
-θ → ∞ gives the Poisson distribution. Both parameters come in as logarithms, so that no constant
-has to be added anywhere to keep a logarithm finite.
+θ → ∞ gives the Poisson distribution; with extra zeros it is the zero-inflated negative binomial.
+All parameters come in as logarithms, so that no constant has to be added anywhere to keep a
+logarithm finite.
 """
 
 import math
@@ -11,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 STIRLING_FROM = 16.0  # above it, five terms of the series below are exact to float64's last digits
 
@@ -40,6 +41,41 @@ def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
     """
     x, log_mean, log_theta = torch.broadcast_tensors(x, log_mean, log_theta)
     return _NBLogProb.apply(x, log_mean, log_theta)
+
+
+def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:
+    """Log-probability of counts under Poisson(μ), elementwise.
+
+    With t = log(x/μ) it is −x (t + e⁻ᵗ − 1) − ½ log(2π x) − δ(x) for x > 0, where δ is the
+    remainder of Stirling's formula, and −μ for x = 0: ``nb_log_prob`` with one parameter less.
+
+    Args:
+        x: counts, integers ≥ 0 stored as floats; any shape.
+        log_mean: log μ, broadcastable to ``x``; −inf puts all mass on zero.
+
+    """
+    x, log_mean = torch.broadcast_tensors(x, log_mean)
+    counted = x > 0
+    some = torch.where(counted, x, 1.0)  # what the branch that is not taken may compute with
+    t = some.log() - torch.where(counted, log_mean, 0.0)
+    spread = 0.5 * (2 * math.pi * some).log() + stirling_remainder(some)
+    return torch.where(counted, -some * (t + torch.expm1(-t)) - spread, -log_mean.exp())
+
+
+def zinb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, dropout_logits: Tensor) -> Tensor:
+    """Log-probability under a negative binomial that is replaced by 0 with probability π.
+
+    Zero-inflated, as in Lopez et al. 2018: π + (1 − π) NB(0) for x = 0, (1 − π) NB(x) above.
+
+    Args:
+        x: counts, integers ≥ 0 stored as floats; any shape.
+        log_mean: log μ of the negative binomial, broadcastable to ``x``.
+        log_theta: log θ, broadcastable to ``x``.
+        dropout_logits: log π − log(1 − π), broadcastable to ``x``.
+
+    """
+    kept = nb_log_prob(x, log_mean, log_theta) + logsigmoid(-dropout_logits)
+    return torch.where(x > 0, kept, torch.logaddexp(logsigmoid(dropout_logits), kept))
 
 
 def nb_sample(
@@ -93,7 +129,7 @@ class _NBLogProb(torch.autograd.Function):
         by_mean = x - (x + log_theta.exp()) * weight
         by_theta = (at_zero - by_mean).flatten()
         theta = _pick(log_theta, entries).exp()
-        rise = theta * _digamma_rise(_pick(x, entries), theta)
+        rise = theta * digamma_rise(_pick(x, entries), theta)
         by_theta.index_add_(0, entries, rise)
         return None, upstream * by_mean, upstream * by_theta.view(x.shape)
 
@@ -106,7 +142,7 @@ def _pick(values: Tensor, entries: Tensor) -> Tensor:
 def _log_prob_above_zero(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
     """The formula of ``nb_log_prob`` for counts x > 0; all three of one shape."""
     theta = log_theta.exp()
-    remainder = _stirling_remainder(x + theta) - _stirling_remainder(x) - _stirling_remainder(theta)
+    remainder = stirling_remainder(x + theta) - stirling_remainder(x) - stirling_remainder(theta)
     spread = (2 * math.pi * x).log() + torch.log1p(x / theta)
     return remainder - 0.5 * spread - _half_deviance(x, log_mean, log_theta)
 
@@ -139,12 +175,12 @@ def _half_deviance(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
     return x * log_first + theta * log_second
 
 
-def _digamma_rise(x: Tensor, theta: Tensor) -> Tensor:
+def digamma_rise(x: Tensor, theta: Tensor) -> Tensor:
     """ψ(x + θ) − ψ(θ) for x > 0, without subtracting two nearly equal numbers when θ is large."""
-    return torch.log1p(x / theta) + _digamma_remainder(x + theta) - _digamma_remainder(theta)
+    return torch.log1p(x / theta) + digamma_remainder(x + theta) - digamma_remainder(theta)
 
 
-def _stirling_remainder(a: Tensor) -> Tensor:
+def stirling_remainder(a: Tensor) -> Tensor:
     """δ(a) = log Γ(a) − [(a − ½) log a − a + ½ log 2π], which falls like 1/(12 a).
 
     Abramowitz & Stegun 1964, 6.1.41: the asymptotic series for large a, the definition for small.
@@ -159,7 +195,7 @@ def _stirling_remainder(a: Tensor) -> Tensor:
     return torch.where(large, series, direct)
 
 
-def _digamma_remainder(a: Tensor) -> Tensor:
+def digamma_remainder(a: Tensor) -> Tensor:
     """ψ(a) − log a, which falls like −1/(2 a); Abramowitz & Stegun 1964, 6.3.18."""
     large = a > STIRLING_FROM
     big = torch.where(large, a, STIRLING_FROM)

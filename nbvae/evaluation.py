@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from anndata import AnnData
-from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import (
@@ -18,7 +17,7 @@ from sklearn.metrics import (
 )
 from torch import nn
 
-from nbvae.counts import count_matrix, minibatches
+from nbvae.cells import Cells
 from nbvae.module import kl_to_standard_normal
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
@@ -55,7 +54,7 @@ class Agreement(NamedTuple):
 
 def elbo(
     module: nn.Module,
-    adata: AnnData | sparse.csr_matrix,
+    adata: AnnData | Cells,
     *,
     cells: np.ndarray | None = None,
     n_samples: int = 1,
@@ -65,7 +64,7 @@ def elbo(
 
     Args:
         module: called as ``module(x)``, returns ``reconstruction`` and ``kl`` of each cell.
-        adata: the counts, or a matrix that ``count_matrix`` returned.
+        adata: the counts, or ``Cells.of`` them.
         cells: row numbers; all cells when left out.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws; the same seed compares two modules with the same noise.
@@ -76,17 +75,17 @@ def elbo(
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, not {n_samples}.")
-    matrix = adata if sparse.issparse(adata) else count_matrix(adata)
-    cells = np.arange(matrix.shape[0]) if cells is None else np.asarray(cells)
+    data = adata if isinstance(adata, Cells) else Cells.of(adata, module)
+    cells = np.arange(data.counts.shape[0]) if cells is None else np.asarray(cells)
     if len(cells) == 0:
         raise ValueError("There are no cells to evaluate: cells is empty.")
     terms = np.zeros(2)
     device = _device(module)
     with _evaluating(module), torch.random.fork_rng():
         torch.manual_seed(seed)
-        for x in minibatches(matrix, cells, BATCH_SIZE, device):
+        for x, others in data.minibatches(cells, BATCH_SIZE, device):
             for _ in range(n_samples):
-                output = module(x)
+                output = module(x, **others)
                 # off the device first: numpy reads no GPU memory, and MPS has no doubles
                 cell_terms = torch.stack([output.reconstruction, output.kl]).cpu().double()
                 terms += cell_terms.sum(dim=1).numpy()
@@ -102,11 +101,11 @@ def encode(module: nn.Module, adata: AnnData) -> Latent:
         adata: raw counts of the genes that the module was built for.
 
     """
-    matrix = count_matrix(adata)
+    data = Cells.of(adata, module)
     means, sds = [], []
     with _evaluating(module), torch.random.fork_rng():  # inference draws a z that is not used here
-        for x in minibatches(matrix, np.arange(matrix.shape[0]), BATCH_SIZE, _device(module)):
-            q = module.inference(x)
+        for x, others in data.minibatches(np.arange(adata.n_obs), BATCH_SIZE, _device(module)):
+            q = module.inference(x, **others)
             means.append(q.qz_mean.cpu().numpy())
             sds.append((0.5 * q.qz_logvar).exp().cpu().numpy())
     return Latent(np.concatenate(means), np.concatenate(sds))

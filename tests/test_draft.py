@@ -48,7 +48,7 @@ import nbvae
 from nbvae import MLP, NBVAE, Trainer
 from nbvae.counts import CountsError, count_matrix
 from nbvae.distributions import nb_log_prob
-from nbvae.trainer import TrainingDivergedError
+from nbvae.run import TrainingDivergedError
 
 BOOK = Path(__file__).parents[1] / "book"
 DRAFT = (BOOK / "assets" / "draft.md").read_text(encoding="utf-8")
@@ -260,7 +260,7 @@ def test_08_draft_reads_a_key_that_was_never_written(x):
 
 def test_08_nbvae_names_its_outputs():
     px = NBVAE(12).generative(torch.zeros(1, 10), torch.ones(1, 1))
-    assert px._fields == ("log_px_scale", "log_px_mean", "log_theta")
+    assert px._fields == ("log_px_scale", "log_px_mean", "log_theta", "dropout_logits")
     assert not hasattr(px, "px_rate")
 
 

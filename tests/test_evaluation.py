@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from nbvae import NBVAE
-from nbvae.counts import count_matrix
+from nbvae.cells import Cells
 from nbvae.evaluation import BATCH_SIZE, add_latent, cluster_agreement, elbo, encode
 
 
@@ -70,9 +70,9 @@ def test_elbo_of_some_cells(module, small, counts):
     assert elbo(module, small, cells=[50, 3, 17]) == result
 
 
-def test_elbo_takes_a_checked_matrix(module, small):
+def test_elbo_takes_checked_cells(module, small):
     """Else the trainer would have to check all counts again after each epoch."""
-    assert elbo(module, count_matrix(small)) == elbo(module, small)
+    assert elbo(module, Cells.of(small, module)) == elbo(module, small)
 
 
 def test_elbo_is_reproducible(module, small):

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from nbvae import NBVAE, Trainer
 from nbvae.counts import CountsError, count_matrix
 from nbvae.evaluation import elbo
-from nbvae.trainer import CheckpointError, TrainerSettings, TrainingDivergedError, split_cells
+from nbvae.checkpoint import CheckpointError
+from nbvae.settings import TrainerSettings
+from nbvae.split import split_cells
+from nbvae.run import TrainingDivergedError
 
 HISTORY_COLUMNS = [
     "kl_weight",
@@ -32,6 +35,7 @@ HISTORY_COLUMNS = [
 def trainer(**settings):
     """Short runs on the CPU; each test names what it is about."""
     quick = {"max_epochs": 3, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
+    quick |= {"schedule": "constant", "patience": 20}
     return Trainer(**quick | settings)
 
 
@@ -119,9 +123,12 @@ def test_settings_that_cannot_be_meant_are_refused(name, value, words):
 
 def test_a_warm_up_longer_than_the_run_is_refused():
     """Else training would end before the loss is the ELBO, and no weights would be the best."""
-    with pytest.raises(ValueError, match=r"kl_warmup_epochs \(10\) is more than max_epochs \(5\)"):
-        Trainer(max_epochs=5)
+    words = r"kl_warmup_epochs \(10\) is more than max_epochs \(5\)"
+    with pytest.raises(ValueError, match=words):
+        Trainer(max_epochs=5, kl_warmup_epochs=10)
     assert Trainer(max_epochs=5, kl_warmup_epochs=5).settings.kl_warmup_epochs == 5
+    with pytest.raises(ValueError, match=r"kl_warmup_epochs \(11\) is more than max_epochs \(10\)"):
+        Trainer(kl_warmup_epochs=11).settings.epochs_for(100_000)
 
 
 def test_an_unknown_setting_is_refused():
@@ -134,6 +141,21 @@ def test_settings_are_frozen():
     """Else settings could change after they were checked."""
     with pytest.raises(AttributeError):
         Trainer().settings.max_epochs = 0
+
+
+@pytest.mark.parametrize(("n_cells", "epochs"), [(1, 300), (630, 60), (2430, 16), (61721, 10)])
+def test_default_number_of_epochs(n_cells, epochs):
+    """Else small data would get too few steps, or large data too many: 300, but 10 epochs."""
+    assert TrainerSettings().epochs_for(n_cells) == epochs
+
+
+def test_one_cycle_rises_in_a_line_and_falls_as_a_cosine():
+    """Else training would start with steps that are too long, or end before it settles."""
+    rate = TrainerSettings(learning_rate=0.4).learning_rate_at
+    assert [rate(share) for share in (0, 0.125, 0.25)] == pytest.approx([0, 0.2, 0.4])
+    assert [rate(share) for share in (0.5, 0.625, 0.75, 1)] == pytest.approx([0.3, 0.2, 0.1, 0])
+    constant = TrainerSettings(learning_rate=0.4, schedule="constant").learning_rate_at
+    assert {constant(share) for share in (0, 0.3, 1)} == {0.4}
 
 
 def test_limits_are_allowed():
@@ -340,7 +362,7 @@ def test_history_of_held_out_cells_is_their_elbo_after_the_epoch(small):
     """Else the curve would show the module before the epoch, or the training cells."""
     t, module = trainer(max_epochs=1, kl_warmup_epochs=0), model()
     history = t.fit(module, small)
-    expected = elbo(module, count_matrix(small), cells=t.held_out_cells, seed=t.settings.seed)
+    expected = elbo(module, small, cells=t.held_out_cells, seed=t.settings.seed)
     assert history["held_out_neg_elbo"].item() == expected.neg_elbo
     assert history["held_out_reconstruction"].item() == expected.reconstruction
     assert history["held_out_kl"].item() == expected.kl
@@ -426,7 +448,7 @@ def test_early_stopping_brings_back_the_best_weights(overfitted, small):
     module, t = overfitted
     after_warm_up = t.history["held_out_neg_elbo"].loc[2:]
     assert after_warm_up.idxmin() == t.best_epoch
-    now = elbo(module, count_matrix(small), cells=t.held_out_cells, seed=t.settings.seed)
+    now = elbo(module, small, cells=t.held_out_cells, seed=t.settings.seed)
     assert now.neg_elbo == t.history["held_out_neg_elbo"].loc[t.best_epoch]
     assert now.neg_elbo < t.history["held_out_neg_elbo"].iloc[-1]
 
@@ -514,7 +536,7 @@ def test_interrupted_later_the_best_weights_come_back(small):
     t.fit(module, small)  # three steps an epoch: four epochs are complete
     assert (t.stopped, len(t.history)) == ("interrupted", 4)
     assert t.best_epoch == t.history["held_out_neg_elbo"].loc[2:].idxmin()
-    now = elbo(module, count_matrix(small), cells=t.held_out_cells, seed=0)
+    now = elbo(module, small, cells=t.held_out_cells, seed=0)
     assert now.neg_elbo == t.history["held_out_neg_elbo"].loc[t.best_epoch]
 
 
@@ -720,7 +742,7 @@ def test_a_run_that_was_interrupted_at_once_can_be_saved(small, tmp_path, holdou
 def test_every_setting_survives(trained, tmp_path):
     """Else a setting could be forgotten in the file and come back as its default."""
     module, t = trained
-    t.settings = TrainerSettings(7, 8, 0.9, 5, 0.3, "group", None, 11, "cpu", False)
+    t.settings = TrainerSettings(7, 8, 0.9, "constant", 5, 0.3, "group", 4, 11, "cpu", False)
     assert all(
         value != getattr(TrainerSettings(), name) for name, value in asdict(t.settings).items()
     )

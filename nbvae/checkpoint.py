@@ -1,0 +1,72 @@
+"""Files of weights: written whole or not at all, and read without executing anything in them."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class CheckpointError(ValueError):
+    """The file is not what was asked for; nothing was loaded."""
+
+
+def write_atomically(path: str | Path, content: dict) -> None:
+    """Write beside ``path``, then rename: an older file stays until the new one is complete."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        torch.save(content, part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | Path, form: str, written_by: str) -> dict:
+    """Read tensors, numbers and strings; no code in the file is executed.
+
+    Args:
+        path: the file.
+        form: what its entry "format" has to be.
+        written_by: the function to name when it is not.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged or foreign.
+
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{str(path)!r} is damaged or not a checkpoint of nbvae.") from error
+    if not isinstance(content, dict) or content.get("format") != form:
+        raise CheckpointError(f"{str(path)!r} was not written by {written_by} of this version.")
+    return content
+
+
+def load_weights(module: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Load all weights or none.
+
+    Raises:
+        CheckpointError: a weight is missing, superfluous, or has another shape.
+
+    """
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        ours, theirs = own.get(name), weights.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            shapes = [None if value is None else tuple(value.shape) for value in (theirs, ours)]
+            raise CheckpointError(
+                f"{str(path)!r} belongs to another module: {name} has shape {shapes[0]} in the "
+                f"file and {shapes[1]} in the module. Build the module with the arguments of the "
+                "one that was saved."
+            )
+    module.load_state_dict(weights)
+
+
+def on_cpu(module: nn.Module) -> dict[str, Tensor]:
+    """Copy the weights of a module to where any machine can read them."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
