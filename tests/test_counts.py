@@ -1,6 +1,5 @@
 """What is accepted as raw counts, what is refused and in which words, and minibatches."""
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,19 +39,6 @@ def refusal(adata, **options):
 # ---------------------------------------------------------------- accepted
 
 
-@pytest.mark.parametrize(
-    "container",
-    [np.array, sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array],
-)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8", "uint16"])
-def test_every_kind_of_matrix_gives_the_same_csr(container, dtype):
-    """Else counts would have to come in one format, or come out transposed or changed."""
-    matrix = count_matrix(annotated(container(COUNTS.astype(dtype))))
-    assert isinstance(matrix, sparse.csr_matrix)
-    assert matrix.dtype == np.float32
-    np.testing.assert_array_equal(matrix.toarray(), COUNTS)
-
-
 def test_a_layer_is_taken_when_named():
     """Else the normalised X would be modelled instead of the counts in the layer."""
     adata = annotated(np.log1p(COUNTS))
@@ -64,15 +50,6 @@ def test_a_layer_is_enough():
     """Else an AnnData that keeps its counts in a layer and has no X could not be used."""
     adata = AnnData(X=None, shape=COUNTS.shape, layers={"counts": COUNTS})
     np.testing.assert_array_equal(count_matrix(adata, layer="counts").toarray(), COUNTS)
-
-
-@pytest.mark.parametrize("container", [np.array, sparse.csr_matrix])
-def test_a_file_opened_in_backed_mode(container, tmp_path):
-    """Else a data set that is left on disk could not be read."""
-    annotated(container(COUNTS.astype(np.float32))).write_h5ad(tmp_path / "counts.h5ad")
-    adata = anndata.read_h5ad(tmp_path / "counts.h5ad", backed="r")
-    np.testing.assert_array_equal(count_matrix(adata).toarray(), COUNTS)
-    adata.file.close()
 
 
 def test_a_view_of_some_cells():
