@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class CheckpointError(ValueError):
@@ -47,13 +47,21 @@ def read(path: str | Path, form: str, written_by: str) -> dict:
     return content
 
 
-def load_weights(module: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    """Load all weights or none.
+def weights_of(module: nn.Module) -> dict:
+    """Copy the weights to where any machine can read them, with the names of the batches."""
+    weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    return {"weights": weights, "batches": _batches(module)}
+
+
+def load_weights(module: nn.Module, content: dict, path: str | Path) -> None:
+    """Load what ``weights_of`` returned, all or nothing.
 
     Raises:
-        CheckpointError: a weight is missing, superfluous, or has another shape.
+        CheckpointError: a weight is missing, superfluous, or has another shape; or the module has
+            other batches.
 
     """
+    weights = content["weights"]
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         ours, theirs = own.get(name), weights.get(name)
@@ -64,9 +72,14 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], path: str | Path
                 f"file and {shapes[1]} in the module. Build the module with the arguments of the "
                 "one that was saved."
             )
+    if content["batches"] != _batches(module):
+        raise CheckpointError(
+            f"{str(path)!r} belongs to a module with the batches {content['batches']}, this one "
+            f"has {_batches(module)}. Build it with the batches of the one that was saved."
+        )
     module.load_state_dict(weights)
 
 
-def on_cpu(module: nn.Module) -> dict[str, Tensor]:
-    """Copy the weights of a module to where any machine can read them."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+def _batches(module: nn.Module) -> list | None:
+    batches = getattr(module, "batches", None)
+    return None if batches is None else [batches.key, *batches.levels]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nbvae.cells import Cells
-from nbvae.checkpoint import CheckpointError, load_weights, read, write_atomically
+from nbvae.checkpoint import CheckpointError, load_weights, read, weights_of, write_atomically
 from nbvae.settings import TrainerSettings
 
 FORMAT = "nbvae run 1"
@@ -86,7 +86,7 @@ class Run:
             "format": FORMAT,
             "settings": asdict(self.settings),
             "checksum": self.checksum,
-            "weights": self.module.state_dict(),
+            **weights_of(self.module),
             "optimizer": self.optimizer.state_dict(),
             "progress": {name: getattr(self, name) for name in _PROGRESS},
         }
@@ -101,7 +101,7 @@ class Run:
         """
         content = read(path, FORMAT, "Trainer.fit(…, checkpoint=…)")
         self._check_same_run(content, path)
-        load_weights(self.module, content["weights"], path)
+        load_weights(self.module, content, path)
         self.optimizer.load_state_dict(content["optimizer"])
         for name in _PROGRESS:
             setattr(self, name, content["progress"][name])

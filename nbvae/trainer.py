@@ -18,7 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from nbvae.cells import Cells
-from nbvae.checkpoint import load_weights, on_cpu, read, write_atomically
+from nbvae.checkpoint import load_weights, read, weights_of, write_atomically
 from nbvae.evaluation import Elbo, elbo
 from nbvae.run import Run
 from nbvae.settings import TrainerSettings
@@ -179,7 +179,7 @@ class Trainer:
             raise ValueError("There is nothing to save yet: call fit first.")
         content = {
             "format": FORMAT,
-            "weights": on_cpu(module),
+            **weights_of(module),
             "settings": asdict(self.settings),
             "history": self.history.reset_index().to_dict("list"),
             "train_cells": self.train_cells.tolist(),
@@ -208,7 +208,7 @@ class Trainer:
 
         """
         content = read(path, FORMAT, "Trainer.save")
-        load_weights(module, content["weights"], path)
+        load_weights(module, content, path)
         trainer = cls(**content["settings"])
         trainer.history = _as_history(content["history"])
         trainer.train_cells = np.array(content["train_cells"], dtype=int)

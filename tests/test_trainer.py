@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from nbvae import NBVAE, Trainer
-from nbvae.counts import CountsError, count_matrix
-from nbvae.evaluation import elbo
 from nbvae.checkpoint import CheckpointError
+from nbvae.counts import CountsError
+from nbvae.evaluation import elbo
+from nbvae.run import TrainingDivergedError
 from nbvae.settings import TrainerSettings
 from nbvae.split import split_cells
-from nbvae.run import TrainingDivergedError
 
 HISTORY_COLUMNS = [
     "kl_weight",
