@@ -1,72 +1,49 @@
 """Raw counts to learn from: always an AnnData of integers ≥ 0, checked."""
 
-import tarfile
 import warnings
+from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
 
-import anndata
 import numpy as np
 import pandas as pd
-import pooch
 import scanpy as sc
 from anndata import AnnData
+from anndata.utils import make_index_unique
 from scipy import sparse
 
 from nbvae.counts import CountsError, count_matrix
+from nbvae.downloads import REMOTES, download
+from nbvae.files import read_10x_archive, read_file
 
 LICENCE = "CC BY 4.0, 10x Genomics"
 ZHENG = "Zheng et al. 2017, Nature Communications 8, 14049, doi:10.1038/ncomms14049"
-
-
-class Remote(NamedTuple):
-    """A file to download, and the checksum that proves that it is the right one."""
-
-    url: str
-    sha256: str
-
-
-REMOTES = {
-    "pbmc3k": Remote(
-        "https://exampledata.scverse.org/scanpy/pbmc3k_raw.h5ad",
-        "89a96f1beaa2dd83a687666d3f19a4513ac27a2a2d12581fcd77afed7ea653a1",
-    ),
-    "pbmc68k": Remote(
-        "https://cf.10xgenomics.com/samples/cell-exp/1.1.0/fresh_68k_pbmc_donor_a/"
-        "fresh_68k_pbmc_donor_a_filtered_gene_bc_matrices.tar.gz",
-        "3f35f37ff344bc9b32f97cd003ac986ebb9b5d7f31006c53dff4cb38da267931",
-    ),
-    "pbmc68k_labels": Remote(
-        "https://raw.githubusercontent.com/10XGenomics/single-cell-3prime-paper/master/"
-        "pbmc68k_analysis/68k_pbmc_barcodes_annotation.tsv",
-        "98dc85c047b56cb209ece200b7bebeb2ad53634ff3d5f42143987f59510624b3",
-    ),
-}
 
 
 def read_counts(source: str | Path | AnnData, *, layer: str | None = None) -> AnnData:
     """Read raw counts and check that they are.
 
     Args:
-        source: an ``.h5ad`` file, or an AnnData in memory; the latter is not changed.
+        source: an ``.h5ad`` file, a ``.h5`` file or a folder with ``matrix.mtx`` from 10x
+            Genomics' Cell Ranger, or an AnnData in memory; the latter is not changed.
         layer: the layer that holds the counts; ``X`` when left out.
 
     Returns:
         A new AnnData with the counts in ``X`` (CSR, float32) and the annotation of the source.
+        A cell's or gene's name that is there already gets "-1", "-2", … appended.
 
     Raises:
         FileNotFoundError: there is no such file.
         KeyError: there is no such layer.
-        CountsError: the values are not raw counts, or a cell has none.
+        CountsError: the file can't be read, the values are not raw counts, or a cell has none.
 
     """
-    adata = source if isinstance(source, AnnData) else _read_file(Path(source))
+    adata = source if isinstance(source, AnnData) else read_file(Path(source))
     return AnnData(
         X=count_matrix(adata, layer=layer),
-        obs=adata.obs.copy(),
-        var=adata.var.copy(),
-        uns=dict(adata.uns),
-        obsm=dict(adata.obsm),
+        obs=adata.obs.set_axis(make_index_unique(adata.obs_names), axis="index"),
+        var=adata.var.set_axis(make_index_unique(adata.var_names), axis="index"),
+        uns=deepcopy(dict(adata.uns)),
+        obsm={key: value.copy() for key, value in adata.obsm.items()},
     )
 
 
@@ -114,8 +91,9 @@ def pbmc3k(n_genes: int | None = 2000) -> AnnData:
         Raw counts, 2,700 × ``n_genes``; no cell types are known. Licence CC BY 4.0, 10x Genomics.
 
     """
-    adata = read_counts(_download("pbmc3k"))
-    return _finished(_most_variable(adata, n_genes), f"10x Genomics PBMC 3k, {_url('pbmc3k')}")
+    adata = read_counts(download("pbmc3k"))
+    source = f"10x Genomics PBMC 3k, {REMOTES['pbmc3k'].url}"
+    return _finished(_most_variable(adata, n_genes), source)
 
 
 def pbmc68k(n_genes: int | None = 2000) -> AnnData:
@@ -129,18 +107,12 @@ def pbmc68k(n_genes: int | None = 2000) -> AnnData:
         Source: Zheng et al. 2017; licence CC BY 4.0, 10x Genomics.
 
     """
-    adata = _read_10x_archive(_download("pbmc68k"))
-    labels = pd.read_csv(_download("pbmc68k_labels"), sep="\t", index_col="barcodes")["celltype"]
+    adata = read_counts(read_10x_archive(download("pbmc68k")))
+    labels = pd.read_csv(download("pbmc68k_labels"), sep="\t", index_col="barcodes")["celltype"]
     adata.obs["cell_type"] = labels.reindex(adata.obs_names).astype("category")
     if adata.obs["cell_type"].isna().any():
         raise CountsError("Some barcodes have no label: the two files do not belong together.")
-    return _finished(_most_variable(adata, n_genes), f"{ZHENG}, {_url('pbmc68k')}")
-
-
-def _read_file(path: Path) -> AnnData:
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    return anndata.read_h5ad(path)
+    return _finished(_most_variable(adata, n_genes), f"{ZHENG}, {REMOTES['pbmc68k'].url}")
 
 
 def _assert_nearly_integers(counts: sparse.csr_matrix) -> None:
@@ -157,43 +129,6 @@ def _finished(adata: AnnData, source: str) -> AnnData:
     adata.X = count_matrix(adata)
     adata.uns["source"] = source
     adata.uns["licence"] = LICENCE
-    return adata
-
-
-def _url(name: str) -> str:
-    return REMOTES[name].url
-
-
-def _download(name: str) -> Path:
-    """Fetch a file into the user's cache, or find it there; the checksum decides."""
-    remote, cache = REMOTES[name], pooch.os_cache("nbvae")
-    try:
-        path = pooch.retrieve(
-            remote.url,
-            known_hash=f"sha256:{remote.sha256}",
-            fname=Path(remote.url).name,
-            path=cache,
-            progressbar=True,
-        )
-    except OSError as error:  # no connection, no such page, no space: requests' errors are OSErrors
-        raise OSError(
-            f"Could not download {remote.url} into {str(cache)!r}: {error}. Try again with a "
-            "connection to the internet; datasets.pbmc68k_sample() needs no download."
-        ) from error
-    return Path(path)
-
-
-def _read_10x_archive(archive: Path) -> AnnData:
-    """Read the folder with matrix.mtx out of a 10x archive, unpacked once beside it."""
-    folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
-    if not folder.exists():
-        part = folder.with_suffix(".part")  # renamed when complete, so that a cut leaves no half
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
-        part.rename(folder)
-    matrix = next(folder.rglob("matrix.mtx"))
-    adata = sc.read_10x_mtx(matrix.parent, var_names="gene_symbols")
-    adata.var_names_make_unique()
     return adata
 
 
