@@ -15,7 +15,7 @@ def main() -> None:
     labels = adata.obs["cell_type"]
     for seed in range(3):
         torch.manual_seed(seed)
-        module = NBVAE(adata.n_vars)
+        module = NBVAE.for_counts(adata)
         trainer = Trainer(stratify_by="cell_type", seed=seed)
         start = time.perf_counter()
         history = trainer.fit(module, adata)

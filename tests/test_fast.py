@@ -139,6 +139,26 @@ def test_other_likelihoods_take_the_three_steps(small, likelihood):
     assert torch.equal(module.fast_forward(x, noise=noise).loss, module(x, noise=noise).loss)
 
 
+@pytest.mark.parametrize("step", ["forward", "generative", "loss"])
+def test_a_subclass_that_changes_a_step_is_trained_as_it_says(small, step):
+    """Else the trainer would silently train something else than what was written."""
+
+    def broken(self, *_, **__):
+        raise NotImplementedError(step)
+
+    changed = type("Changed", (NBVAE,), {step: broken})(12, 2)
+    with pytest.raises(NotImplementedError, match=step):
+        changed.fast_forward(torch.from_numpy(small.X.toarray()))
+
+
+def test_another_link_takes_the_three_steps(small):
+    """Else the softmax would come back through the shortcut."""
+    module, x = NBVAE(12, 2), torch.from_numpy(small.X.toarray())
+    module.decoder.link = lambda y: torch.nn.functional.logsigmoid(y)
+    noise = torch.randn(53, 2)
+    assert torch.equal(module.fast_forward(x, noise=noise).loss, module(x, noise=noise).loss)
+
+
 def test_batches_reach_the_fast_step(small):
     """Else training would ignore the covariate."""
     batches = Batches.of(small, "group")
