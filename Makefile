@@ -1,20 +1,25 @@
 # `make book` builds the site, `make test` checks everything. Both need Python 3.11 or newer and
-# set up .venv themselves, once, and again when the requirements change.
+# set up .venv themselves, once, and again when the requirements change. `make parity` and
+# `make bench` compare with scvi-tools, in an environment of its own, .venv-scvi.
 
 PYTHON ?= python3
 PORT ?= 8000
 
 BIN := .venv/bin
 READY := .venv/.ready
+BIN_SCVI := .venv-scvi/bin
+READY_SCVI := .venv-scvi/.ready
 SITE := _build/html/index.html
 
-.PHONY: help book serve test outputs student clean
+.PHONY: help book serve test parity bench outputs student clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book     build the site into $(SITE)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
 	@echo "make test     run the tests and every notebook"
+	@echo "make parity   compare the loss with that of scvi-tools"
+	@echo "make bench    race scvi-tools (hours; benchmarks/README.md says how to run parts)"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make student  write student/, the notebooks without the solutions"
 	@echo "make clean    remove what was built (not .venv, not student/)"
@@ -31,6 +36,12 @@ serve: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest tests --nbval book/
 
+parity: $(READY_SCVI)
+	$(BIN_SCVI)/python -m pytest tests/parity
+
+bench: $(READY_SCVI)
+	$(BIN_SCVI)/python benchmarks/run.py all
+
 outputs: $(READY)
 	$(BIN)/python tools/outputs.py
 
@@ -42,10 +53,17 @@ clean:
 
 # The stamp comes last: an interrupted installation is taken up again. A .venv that no longer
 # works (half made, or of a Python that is gone) is made anew.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+@echo "Installing $(2) into $(1) (some minutes, only now) …"
+@$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+@touch $@
+endef
+
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@echo "Installing what the book needs into .venv (some minutes, only now) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	$(call install,.venv,what the book needs)
+
+$(READY_SCVI): benchmarks/requirements.txt pyproject.toml
+	$(call install,.venv-scvi,scvi-tools)

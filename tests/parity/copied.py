@@ -1,0 +1,85 @@
+"""The same model twice: a VAE of scvi-tools, and an NBVAE with its weights.
+
+They differ in one thing that a copy has to bridge: scvi-tools' mean and variance share the first
+layer of the encoder, ours each have their own. Both of ours get the shared one, so that the sum of
+their gradients is the gradient of the shared one.
+"""
+
+import torch
+from scvi.module import VAE
+from torch import nn
+
+from nbvae import NBVAE
+from nbvae.counts import Batches
+
+N_LATENT = 10
+
+
+def scvi_vae(n_genes, *, likelihood="nb", n_batches=0, encode_batch=False):
+    """Build scvi-tools' VAE without what NBVAE does not have: normalisation and dropout."""
+    module = VAE(
+        n_genes,
+        n_batch=n_batches,
+        n_hidden=128,
+        n_latent=N_LATENT,
+        n_layers=1,
+        dropout_rate=0,
+        dispersion="gene",
+        gene_likelihood=likelihood,
+        log_variational=True,
+        use_batch_norm="none",
+        use_layer_norm="none",
+        use_observed_lib_size=True,
+        encode_covariates=encode_batch,
+    )
+    module.z_encoder.var_eps = 0.0  # a floor under the variance, 1e-4, that the formulas don't have
+    return module
+
+
+def with_weights_of(theirs, batches: Batches | None = None):
+    """Build an NBVAE whose weights are those of scvi-tools' module."""
+    ours = NBVAE(
+        theirs.n_input,
+        N_LATENT,
+        likelihood=theirs.gene_likelihood,
+        batches=batches,
+        encode_batch=theirs.encode_covariates,
+    )
+    with torch.no_grad():
+        for mine, yours in _pairs(ours, theirs):
+            mine.copy_(yours)
+    return ours.to(next(theirs.parameters()).dtype)
+
+
+def gradients(ours, theirs):
+    """Pair the gradients of each weight of scvi-tools with the (sum of the) gradients of ours."""
+    sums = {}
+    for mine, yours in _pairs(ours, theirs):
+        total, _ = sums.get(id(yours), (0, None))
+        sums[id(yours)] = total + mine.grad, yours.grad
+    return list(sums.values())
+
+
+def _pairs(ours, theirs):
+    """Each parameter of ours beside the one of theirs that it corresponds to."""
+    encoder, decoder = theirs.z_encoder, theirs.decoder
+    shared, decoded = _only_linear(encoder.encoder), _only_linear(decoder.px_decoder)
+    layers = [
+        (ours.mean_encoder, shared, encoder.mean_encoder),
+        (ours.logvar_encoder, shared, encoder.var_encoder),
+        (ours.decoder, decoded, decoder.px_scale_decoder[0]),
+    ]
+    if ours.dropout_decoder is not None:
+        layers.append((ours.dropout_decoder, decoded, decoder.px_dropout_decoder))
+    for mlp, first, last in layers:
+        yield mlp.layers[0].weight, first.weight
+        yield mlp.layers[0].bias, first.bias
+        yield mlp.layers[2].weight, last.weight
+        yield mlp.layers[2].bias, last.bias
+    if ours.log_theta is not None:
+        yield ours.log_theta, theirs.px_r
+
+
+def _only_linear(layers):
+    (linear,) = [layer for layer in layers.modules() if isinstance(layer, nn.Linear)]
+    return linear

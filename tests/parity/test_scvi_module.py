@@ -1,0 +1,113 @@
+"""The loss, its two terms and its gradients against those of scvi-tools' own module.
+
+Same weights, same cells, same noise: what is left is the 1e-8 that scvi-tools adds to μ and θ,
+and rounding.
+"""
+
+import pandas as pd
+import pytest
+import torch
+from copied import gradients, scvi_vae, with_weights_of
+from scvi import REGISTRY_KEYS
+
+from nbvae.counts import Batches
+
+
+def tensors_of(x, batch=None):
+    """What scvi-tools' data loader would hand to its module."""
+    zeros = torch.zeros(len(x), 1, dtype=torch.long)
+    codes = zeros if batch is None else batch[:, None]
+    return {
+        REGISTRY_KEYS.X_KEY: x,
+        REGISTRY_KEYS.BATCH_KEY: codes,
+        REGISTRY_KEYS.LABELS_KEY: zeros,
+    }
+
+
+def run_theirs(theirs, x, *, batch=None, kl_weight=1.0):
+    """Run scvi-tools' three steps. Returns its loss output and the noise behind its draw of z."""
+    inference, _, output = theirs(
+        tensors_of(x, batch), loss_kwargs={"kl_weight": kl_weight}, compute_loss=True
+    )
+    qz, z = inference["qz"], inference["z"]
+    return output, ((z - qz.loc) / qz.scale).detach()
+
+
+def compare(ours, theirs, x, *, fast, batch=None, kl_weight=1.0, rtol=1e-5):
+    """Compare the loss and each cell's two terms."""
+    output, noise = run_theirs(theirs, x, batch=batch, kl_weight=kl_weight)
+    step = ours.fast_forward if fast else ours
+    mine = step(x, batch=batch, kl_weight=kl_weight, noise=noise)
+    (reconstruction,) = output.reconstruction_loss.values()
+    kl = output.kl_local["kl_divergence_z"]
+    torch.testing.assert_close(mine.reconstruction, reconstruction, rtol=rtol, atol=0)
+    torch.testing.assert_close(mine.kl, kl, rtol=rtol, atol=0)
+    torch.testing.assert_close(mine.loss, output.loss, rtol=rtol, atol=0)
+    return mine, output
+
+
+@pytest.fixture
+def two_batches(sample):
+    """The sample's cells, every third one in another batch."""
+    sample.obs["run"] = pd.Categorical(["b" if i % 3 == 0 else "a" for i in range(sample.n_obs)])
+    batches = Batches.of(sample, "run")
+    return batches, torch.from_numpy(batches.codes(sample))
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["forward", "fast_forward"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kl_weight", [1.0, 0.3])
+def test_loss(blood, dtype, fast, kl_weight):
+    theirs = scvi_vae(blood.shape[1]).to(dtype)
+    ours = with_weights_of(theirs)
+    compare(ours, theirs, blood.to(dtype), fast=fast, kl_weight=kl_weight)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "zinb"])
+def test_other_likelihoods(blood, likelihood):
+    theirs = scvi_vae(blood.shape[1], likelihood=likelihood).double()
+    ours = with_weights_of(theirs)
+    compare(ours, theirs, blood.double(), fast=False)
+
+
+@pytest.mark.parametrize("encode_batch", [False, True])
+@pytest.mark.parametrize("fast", [False, True], ids=["forward", "fast_forward"])
+def test_batches(blood, two_batches, encode_batch, fast):
+    batches, codes = two_batches
+    theirs = scvi_vae(blood.shape[1], n_batches=2, encode_batch=encode_batch).double()
+    ours = with_weights_of(theirs, batches)
+    compare(ours, theirs, blood.double(), fast=fast, batch=codes)
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["forward", "fast_forward"])
+@pytest.mark.parametrize(
+    ("dtype", "likelihood"),
+    [(torch.float32, "nb"), (torch.float64, "nb"), (torch.float64, "zinb")],
+)
+def test_gradients(blood, dtype, likelihood, fast):
+    """The norm of the difference, relative to that of the gradient, of each weight matrix."""
+    theirs = scvi_vae(blood.shape[1], likelihood=likelihood).to(dtype)
+    ours = with_weights_of(theirs)
+    mine, output = compare(ours, theirs, blood.to(dtype), fast=fast)
+    mine.loss.backward()
+    output.loss.backward()
+    for own, reference in gradients(ours, theirs):
+        assert reference.norm() > 0
+        assert (own - reference).norm() / reference.norm() < 1e-4
+
+
+def test_the_same_after_training_steps(blood):
+    """Weights that moved: twenty steps of Adam by their loss, then the comparison again."""
+    theirs = scvi_vae(blood.shape[1])
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-2)
+    start = None
+    for _ in range(20):
+        output, _ = run_theirs(theirs, blood)
+        start = start or output.loss.item()
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+    assert output.loss.item() < start - 100
+    theirs.double()
+    for fast in (False, True):
+        compare(with_weights_of(theirs), theirs, blood.double(), fast=fast)
