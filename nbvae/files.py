@@ -1,5 +1,6 @@
 """Files that hold counts: AnnData's h5ad, and what 10x Genomics' Cell Ranger writes."""
 
+import csv
 import tarfile
 import warnings
 from pathlib import Path
@@ -88,10 +89,15 @@ def _part(folder: Path, *names: str) -> Path:
 
 
 def _table(file: Path | IO[bytes]) -> pd.DataFrame:
-    """Read a table without a header, as strings: a gene or cell may be called "NA"."""
-    compression = "gzip" if str(file).endswith(".gz") else None
+    """Read a table without a header, as strings: a gene or cell may be called 007, NA or 5"."""
     return pd.read_csv(
-        file, sep="\t", header=None, dtype=str, keep_default_na=False, compression=compression
+        file,
+        sep="\t",
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        quoting=csv.QUOTE_NONE,
+        compression="gzip" if str(file).endswith(".gz") else None,
     )
 
 
