@@ -1,0 +1,277 @@
+"""What a trained module says about genes: shares without noise, replicated counts, differences."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from torch import Tensor, nn
+
+from nbvae._messages import shown
+from nbvae.cells import Cells
+from nbvae.evaluation import BATCH_SIZE, check_samples, device_of, evaluating
+
+NOT_EXPRESSED = 0.01  # counts a cell; below it scvi-tools, too, says that a gene is not expressed
+
+
+def denoised(
+    module: nn.Module,
+    adata: AnnData,
+    *,
+    genes: Iterable[str] | None = None,
+    batch: str = "own",
+    n_samples: int = 25,
+    seed: int = 0,
+) -> np.ndarray:
+    """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
+
+    Zero inflation is left out: ρ is what a gene's share would be if no count were lost.
+
+    Args:
+        module: an ``NBVAE``.
+        adata: raw counts of the genes that the module was built for.
+        genes: names of the genes to return, in this order; all when left out.
+        batch: "own" decodes each cell in its own batch, "all" in each batch in turn and averages,
+            so that cells of two batches can be compared. Without batches both are the same.
+        n_samples: draws of z for each cell, averaged.
+        seed: seed of these draws.
+
+    Returns:
+        (n_cells, n_genes), float32. With all genes the rows sum to 1.
+
+    Raises:
+        KeyError: a gene is not there.
+        ValueError: ``n_samples`` is below 1, ``batch`` is neither, or gene names occur twice.
+
+    """
+    check_samples(n_samples)
+    if batch not in ("own", "all"):
+        raise ValueError(f"batch must be 'own' or 'all', not {batch!r}.")
+    columns = _columns(adata, genes)
+    data = Cells.of(adata, module)
+    shares = []
+    with evaluating(module, seed=seed):
+        for x, others in data.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+            decoded_as = _each_batch(module, x) if batch == "all" else [others]
+            total = 0.0
+            for _ in range(n_samples):
+                z = module.inference(x, **others).z
+                for context in decoded_as:
+                    total = total + _px_scale(module, z, x, context)[:, columns]
+            shares.append((total / (n_samples * len(decoded_as))).cpu().numpy())
+    return np.concatenate(shares)
+
+
+def posterior_predictive(
+    module: nn.Module, adata: AnnData, *, n_samples: int = 1, seed: int = 0
+) -> np.ndarray:
+    """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
+
+    Each replicate has the cell's own library ℓ as its expected total, and the cell's own batch.
+    What the replicates do as the data do, the model has understood (Gelman, Meng & Stern 1996).
+
+    Args:
+        module: an ``NBVAE``.
+        adata: raw counts of the genes that the module was built for.
+        n_samples: replicates of the whole table.
+        seed: seed of the draws.
+
+    Returns:
+        (n_samples, n_cells, n_genes), float32. That is dense: 4 bytes an entry, so that one
+        replicate of 10,000 cells and 2,000 genes takes 80 MB. Draw a few, or a subset of cells.
+
+    Raises:
+        ValueError: ``n_samples`` is below 1.
+
+    """
+    check_samples(n_samples)
+    data = Cells.of(adata, module)
+    replicates = np.empty((n_samples, adata.n_obs, adata.n_vars), dtype=np.float32)
+    start = 0
+    with evaluating(module, seed=seed):
+        for x, others in data.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+            cells = slice(start, start + len(x))
+            for replicate in replicates:
+                z = module.inference(x, **others).z
+                p = module.generative(z, x.sum(dim=-1, keepdim=True), **others)
+                replicate[cells] = module.likelihood.sample(p).cpu().numpy()
+            start += len(x)
+    return replicates
+
+
+def differential_expression(
+    module: nn.Module,
+    adata: AnnData,
+    group1: np.ndarray,
+    group2: np.ndarray,
+    *,
+    delta: float = 0.25,
+    fdr: float = 0.05,
+    n_samples: int = 5000,
+    seed: int = 0,
+    pseudocount: float | None = None,
+) -> pd.DataFrame:
+    """Find the genes whose share of a cell's counts differs between two groups of cells.
+
+    A pair is a random cell of each group, its z drawn from q, and its shares ρ₁ and ρ₂. Over many
+    pairs, LFC = log₂(ρ₁ + c) − log₂(ρ₂ + c) has a distribution, and a gene is different as far as
+    |LFC| is probably above δ. Genes are called, the surest first, while the mean of 1 − p over
+    those called, the share of false calls that is expected, stays at or below ``fdr``.
+
+    This is the "change" mode of scvi-tools (Lopez et al. 2018; Boyeau et al. 2019,
+    doi:10.1101/794289). The same there: pairs, LFC, δ, the rule of the FDR, 5,000 draws. Different:
+    p is P(|LFC| > δ), theirs with ``test_mode="two"``; by default they take the larger of
+    P(LFC ≥ δ) and P(LFC < −δ). One c serves p and the mean of LFC; theirs is estimated from genes
+    that are not expressed, and a thousandth of it serves the mean. With batches, both cells of a
+    pair are decoded in the same random batch, so that a difference between batches is none between
+    groups; theirs with ``batch_correction=True``. Outlying cells are kept, as by default there.
+
+    p speaks of cells, not of donors: with one donor a group it can't tell a group's difference
+    from a donor's.
+
+    Args:
+        module: an ``NBVAE``.
+        adata: raw counts of the genes that the module was built for.
+        group1: (n_cells,), true for the cells of the first group.
+        group2: (n_cells,), true for those of the second.
+        delta: δ, the smallest |LFC| that counts as a difference; 0.25 is 19 %.
+        fdr: the share of false calls that is accepted.
+        n_samples: number of pairs.
+        seed: seed of the pairs and of z.
+        pseudocount: c, a share; it draws the LFC of genes towards 0 that hardly occur in either
+            group. By default the share with which a gene has 0.01 counts in a mean cell.
+
+    Returns:
+        One row a gene, the surest first: ``proba_de`` (p), ``lfc_mean`` and ``lfc_std`` (positive
+        where group 1 has more), ``scale1`` and ``scale2`` (mean ρ), ``expected_fdr`` (if this gene
+        and those above are called) and ``is_de`` (called).
+
+    Raises:
+        ValueError: a group is empty, no mask of the cells, or overlaps the other; a number is out
+            of its range.
+
+    """
+    _check_de_numbers(delta, fdr, n_samples, pseudocount)
+    group1, group2 = _checked_groups(adata, group1, group2)
+    data = Cells.of(adata, module)
+    if pseudocount is None:
+        pseudocount = NOT_EXPRESSED / (data.counts.sum(dtype=float) / adata.n_obs)
+    rng = np.random.default_rng(seed)
+    pairs = [rng.choice(np.flatnonzero(group), n_samples) for group in (group1, group2)]
+    with evaluating(module, seed=seed):
+        means = _means_over_pairs(_pairs_of_shares(module, data, pairs), delta, pseudocount)
+    table = pd.DataFrame(means, index=adata.var_names)
+    table = table.iloc[np.lexsort([-table["lfc_mean"].abs(), -table["proba_de"]])]
+    table["expected_fdr"] = expected_fdr(table["proba_de"].to_numpy())
+    table["is_de"] = table["expected_fdr"] <= fdr
+    return table
+
+
+def expected_fdr(probability: np.ndarray) -> np.ndarray:
+    """Compute which share of false calls to expect if genes are called down to each.
+
+    Args:
+        probability: (n_genes,), that a call is right, in falling order.
+
+    Returns:
+        (n_genes,): the mean of 1 − p over a gene and those before it. It never falls.
+
+    """
+    return np.cumsum(1 - probability) / np.arange(1, len(probability) + 1)
+
+
+def _pairs_of_shares(
+    module: nn.Module, data: Cells, pairs: list[np.ndarray]
+) -> Iterator[list[np.ndarray]]:
+    """Draw ρ for the cells of pairs, some at a time: two arrays (pairs, n_genes), float64."""
+    device = device_of(module)
+    both = (data.minibatches(rows, BATCH_SIZE, device) for rows in pairs)
+    for sides in zip(*both, strict=True):
+        context = _random_batch(module, len(sides[0][0]), device)
+        yield [
+            _px_scale(module, module.inference(x, **others).z, x, context).cpu().double().numpy()
+            for x, others in sides
+        ]
+
+
+def _means_over_pairs(
+    pairs: Iterable[list[np.ndarray]], delta: float, pseudocount: float
+) -> dict[str, np.ndarray]:
+    """Average over pairs what the table says of each gene, without keeping all pairs."""
+    sums, n_pairs = 0.0, 0
+    for scale1, scale2 in pairs:
+        lfc = np.log2(scale1 + pseudocount) - np.log2(scale2 + pseudocount)
+        terms = (abs(lfc) > delta, lfc, lfc**2, scale1, scale2)
+        sums = sums + np.stack([term.sum(axis=0) for term in terms])
+        n_pairs += len(lfc)
+    proba_de, lfc_mean, lfc_square, scale1, scale2 = sums / n_pairs
+    lfc_std = np.sqrt((lfc_square - lfc_mean**2).clip(min=0))  # rounding may leave −1e-17
+    return {
+        "proba_de": proba_de,
+        "lfc_mean": lfc_mean,
+        "lfc_std": lfc_std,
+        "scale1": scale1,
+        "scale2": scale2,
+    }
+
+
+def _px_scale(module: nn.Module, z: Tensor, x: Tensor, context: dict[str, Tensor]) -> Tensor:
+    """Decode z to the shares of the genes, ρ, in a batch. (N, n_genes)."""
+    return module.generative(z, x.sum(dim=-1, keepdim=True), **context).px_scale
+
+
+def _each_batch(module: nn.Module, x: Tensor) -> list[dict[str, Tensor]]:
+    """For each batch that the module knows, the argument that puts all cells of x into it."""
+    if module.batches is None:
+        return [{}]
+    codes = range(len(module.batches.levels))
+    return [{"batch": torch.full((len(x),), code, device=x.device)} for code in codes]
+
+
+def _random_batch(module: nn.Module, n_pairs: int, device: torch.device) -> dict[str, Tensor]:
+    """For each pair one of the batches that the module knows."""
+    if module.batches is None:
+        return {}
+    return {"batch": torch.randint(len(module.batches.levels), (n_pairs,)).to(device)}
+
+
+def _columns(adata: AnnData, genes: Iterable[str] | None) -> np.ndarray:
+    """Find the columns of genes by name."""
+    if genes is None:
+        return np.arange(adata.n_vars)
+    genes = [genes] if isinstance(genes, str) else list(genes)
+    if not adata.var_names.is_unique:
+        raise ValueError("Gene names occur twice. Run adata.var_names_make_unique() first.")
+    unknown = [gene for gene in genes if gene not in adata.var_names]
+    if unknown:
+        raise KeyError(f"These genes are not in adata.var_names: {shown(unknown)}.")
+    return adata.var_names.get_indexer(genes)
+
+
+def _checked_groups(
+    adata: AnnData, group1: np.ndarray, group2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    masks = np.asarray(group1), np.asarray(group2)
+    for name, mask in zip(("group1", "group2"), masks, strict=True):
+        if mask.dtype != bool or mask.shape != (adata.n_obs,):
+            raise ValueError(
+                f"{name} must be a mask, one True or False for each of the {adata.n_obs} cells, "
+                f"but it has shape {mask.shape} and type {mask.dtype}."
+            )
+        if not mask.any():
+            raise ValueError(f"{name} is empty: no cell is True.")
+    shared = int((masks[0] & masks[1]).sum())
+    if shared:
+        raise ValueError(f"The groups overlap: {shared} cells are in both.")
+    return masks
+
+
+def _check_de_numbers(delta: float, fdr: float, n_samples: int, pseudocount: float | None) -> None:
+    check_samples(n_samples)
+    if not delta >= 0:
+        raise ValueError(f"delta must be at least 0, not {delta}.")
+    if not 0 <= fdr <= 1:
+        raise ValueError(f"fdr must be between 0 and 1, not {fdr}.")
+    if pseudocount is not None and not pseudocount > 0:
+        raise ValueError(f"pseudocount must be above 0, not {pseudocount}.")
