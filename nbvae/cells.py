@@ -9,7 +9,8 @@ from anndata import AnnData
 from scipy import sparse
 from torch import Tensor, nn
 
-from nbvae.counts import count_matrix, minibatches
+from nbvae.counts import count_matrix
+from nbvae.entries import Entries
 
 
 class Cells(NamedTuple):
@@ -34,10 +35,21 @@ class Cells(NamedTuple):
     def minibatches(
         self, rows: np.ndarray, batch_size: int, device: torch.device | str
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Walk through ``rows`` in the given order: x, and what else the module is called with."""
-        for step, x in enumerate(minibatches(self.counts, rows, batch_size, device)):
-            if self.batch is None:
-                yield x, {}
-            else:
-                some = rows[step * batch_size : (step + 1) * batch_size]
-                yield x, {"batch": torch.from_numpy(self.batch[some]).to(device)}
+        """Walk through ``rows`` in the given order: x, and what else a module is called with."""
+        for x, _, covariates in self.minibatches_to_train(rows, batch_size, device):
+            yield x, covariates
+
+    def minibatches_to_train(
+        self, rows: np.ndarray, batch_size: int, device: torch.device | str
+    ) -> Iterator[tuple[Tensor, Entries, dict[str, Tensor]]]:
+        """Walk through ``rows`` with the entries of x, from which a fast step is made.
+
+        Only these travel to the device; the zeros are written there.
+        """
+        for start in range(0, len(rows), batch_size):
+            some = rows[start : start + batch_size]
+            entries = Entries.of(self.counts[some], device)
+            covariates = {}
+            if self.batch is not None:
+                covariates["batch"] = torch.from_numpy(self.batch[some]).to(device)
+            yield entries.dense(), entries, covariates

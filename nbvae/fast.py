@@ -1,4 +1,4 @@
-"""The reconstruction term of a whole minibatch, with its gradient by hand, for speed.
+"""The reconstruction term of a whole minibatch, with its gradient by hand.
 
 It is −Σ_g log NB(x; μ, θ) with μ = ℓ · softmax(logits), the same number as ``nb_log_prob`` gives.
 What makes it fast is where the work is done. With r = μ/θ, one entry is
@@ -18,15 +18,17 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from nbvae.distributions import digamma_rise, stirling_remainder
+from nbvae.entries import Entries
 
 TABLED = 16  # up to this count the two sums are read from a table; few counts are larger
 
 
-def nb_reconstruction(x: Tensor, logits: Tensor, log_theta: Tensor) -> Tensor:
+def nb_reconstruction(x: Tensor, entries: Entries, logits: Tensor, log_theta: Tensor) -> Tensor:
     """Compute −log p(x | z, ℓ) of each cell from what the decoder's last layer says.
 
     Args:
         x: (N, G), raw counts; ℓ is their sum over a row.
+        entries: of the same counts.
         logits: (N, G), the decoder's output before the softmax.
         log_theta: (G,), log θ.
 
@@ -34,12 +36,14 @@ def nb_reconstruction(x: Tensor, logits: Tensor, log_theta: Tensor) -> Tensor:
         (N,), nats.
 
     """
-    return _NBReconstruction.apply(x, logits, log_theta)
+    return _NBReconstruction.apply(x, entries, logits, log_theta)
 
 
 class _NBReconstruction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, logits: Tensor, log_theta: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, x: Tensor, entries: Entries, logits: Tensor, log_theta: Tensor
+    ) -> Tensor:
         theta = log_theta.exp()  # (G,)
         library = x.sum(dim=-1)  # (N,)
         px_scale = torch.softmax(logits, dim=-1)  # (N, G)
@@ -48,10 +52,12 @@ class _NBReconstruction(torch.autograd.Function):
         shifted = x + theta
         log_prob = _dot(x, logits) - library * _log_norm(logits, px_scale)  # Σ x log ρ
         log_prob += torch.xlogy(library, library) - _dot(shifted, log_ratio)  # 0 log 0 = 0
-        pull = shifted.mul_(ratio.div_(ratio + 1))  # (x + θ) r/(1 + r), in the memory of both
+        weight = ratio.reciprocal_().add_(1).reciprocal_()  # r/(1 + r) in the memory of r
+        pull = shifted.mul_(weight)
 
-        cells, genes = (x > 1).nonzero(as_tuple=True)
-        count = x[cells, genes]
+        some = (entries.counts_by_gene > 1).nonzero().squeeze(1)
+        cells, genes = entries.cells[some], entries.genes_by_gene()[some]
+        count = entries.counts_by_gene[some]
         log_sum, slope = _sums_below(count, genes, theta)
         log_prob.index_add_(0, cells, log_sum - torch.lgamma(count + 1))
         ctx.save_for_backward(x, px_scale, log_ratio, pull, theta, cells, genes, slope)
@@ -59,18 +65,18 @@ class _NBReconstruction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[None, None, Tensor, Tensor]:
         x, px_scale, log_ratio, pull, theta, cells, genes, slope = ctx.saved_tensors
         by_logits = pull - x  # of the loss, hence minus the derivative by log μ …
         by_logits.addcmul_(px_scale, by_logits.sum(-1, keepdim=True), value=-1)  # … and the softmax
         by_theta = theta * (upstream @ log_ratio) - upstream @ pull
         by_theta.index_add_(0, genes, upstream[cells] * slope)
-        return None, by_logits.mul_(upstream[:, None]), by_theta
+        return None, None, by_logits.mul_(upstream[:, None]), by_theta
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Σ_g a b, (N,)."""
-    return torch.linalg.vecdot(a, b)
+    return torch.bmm(a[:, None], b[:, :, None]).flatten()
 
 
 def _log_norm(logits: Tensor, px_scale: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nbvae.cells import Cells
 from nbvae.checkpoint import CheckpointError, load_weights, read, weights_of, write_atomically
+from nbvae.entries import Entries
 from nbvae.settings import TrainerSettings
 
 FORMAT = "nbvae run 1"
@@ -49,7 +50,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
-    def step(self, number: int, x: Tensor, **arguments: object) -> Tensor:
+    def step(self, number: int, x: Tensor, entries: Entries, **arguments: object) -> Tensor:
         """Move the weights against the gradient of one minibatch.
 
         Returns:
@@ -59,7 +60,10 @@ class Run:
             TrainingDivergedError: the loss is not finite; no weight was moved.
 
         """
-        output = getattr(self.module, "fast_forward", self.module)(x, **arguments)
+        if hasattr(self.module, "fast_forward"):
+            output = self.module.fast_forward(x, entries, **arguments)
+        else:
+            output = self.module(x, **arguments)
         if not torch.isfinite(output.loss):
             raise self.diverged(_broken(output), number)
         self.optimizer.zero_grad(set_to_none=True)

@@ -136,11 +136,12 @@ class Trainer:
         batch_size, device = self.settings.batch_size, next(run.module.parameters()).device
         n_steps = -(-len(rows) // batch_size)
         sums = torch.zeros(2, dtype=torch.float64)
-        for step, (x, others) in enumerate(cells.minibatches(rows, batch_size, device)):
+        minibatches = cells.minibatches_to_train(rows, batch_size, device)
+        for step, (x, entries, covariates) in enumerate(minibatches):
             kl_weight = self.settings.kl_weight_at(run.epoch + (step + 1) / n_steps)
             progress = (run.epoch + (step + 0.5) / n_steps) / n_epochs
             run.set_learning_rate(self.settings.learning_rate_at(progress))
-            sums += run.step(step, x, kl_weight=kl_weight, **others)
+            sums += run.step(step, x, entries, kl_weight=kl_weight, **covariates)
         if not all(torch.isfinite(weights).all() for weights in run.module.parameters()):
             raise run.diverged("weights", step)
         reconstruction, kl = (sums / len(rows)).tolist()

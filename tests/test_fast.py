@@ -1,12 +1,16 @@
 """The fast reconstruction term: equal to the plain formula and to PyTorch's, gradients included."""
 
+from functools import partial
+
 import pytest
 import torch
+from scipy import sparse
 from torch.distributions import NegativeBinomial
 
 from nbvae import NBVAE
 from nbvae.counts import Batches
 from nbvae.distributions import nb_log_prob
+from nbvae.entries import Entries, log_counts_product
 from nbvae.fast import TABLED, nb_reconstruction
 
 
@@ -24,6 +28,14 @@ def minibatch(dtype=torch.float64, *, theta=(-4.0, 4.0), n_cells=40, n_genes=30)
     return x.to(dtype), logits.to(dtype).requires_grad_(), log_theta.to(dtype).requires_grad_()
 
 
+def entries_of(x):
+    return Entries.of(sparse.csr_matrix(x.numpy()))
+
+
+def fast(x, logits, log_theta):
+    return nb_reconstruction(x, entries_of(x), logits, log_theta)
+
+
 def plain(x, logits, log_theta):
     log_mean = x.sum(-1, keepdim=True).log() + torch.log_softmax(logits, -1)
     return -nb_log_prob(x, log_mean, log_theta).sum(-1)
@@ -37,9 +49,7 @@ def gradients(function, arguments, upstream):
 def test_equals_the_plain_formula_to_ten_digits(theta):
     """Else the trainer would learn another model than the one that the book derives."""
     arguments = minibatch(theta=theta)
-    torch.testing.assert_close(
-        nb_reconstruction(*arguments), plain(*arguments), rtol=1e-10, atol=1e-10
-    )
+    torch.testing.assert_close(fast(*arguments), plain(*arguments), rtol=1e-10, atol=1e-10)
 
 
 def test_equals_pytorchs_negative_binomial():
@@ -49,9 +59,7 @@ def test_equals_pytorchs_negative_binomial():
     logits = logits[[i for i in range(len(logits)) if i != 7]]
     log_mean = x.sum(-1, keepdim=True).log() + torch.log_softmax(logits, -1)
     theirs = NegativeBinomial(log_theta.exp(), logits=log_mean - log_theta).log_prob(x).sum(-1)
-    torch.testing.assert_close(
-        nb_reconstruction(x, logits, log_theta), -theirs, rtol=1e-10, atol=1e-8
-    )
+    torch.testing.assert_close(fast(x, logits, log_theta), -theirs, rtol=1e-10, atol=1e-8)
 
 
 @pytest.mark.parametrize("theta", [(-4, 4), (4, 8), (-8, -4)])
@@ -60,7 +68,7 @@ def test_gradients_equal_those_of_the_plain_formula(theta):
     arguments = minibatch(theta=theta)
     upstream = torch.linspace(-1, 2, 40, dtype=torch.float64)
     for ours, theirs in zip(
-        gradients(nb_reconstruction, arguments, upstream),
+        gradients(fast, arguments, upstream),
         gradients(plain, arguments, upstream),
         strict=True,
     ):
@@ -75,19 +83,19 @@ def test_gradients_are_finite_differences():
     x[0], x[1, 1] = 0, 3 * TABLED
     logits = torch.randn(4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
     log_theta = torch.randn(5, dtype=torch.float64, generator=generator, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: nb_reconstruction(x, a, b), (logits, log_theta))
+    assert torch.autograd.gradcheck(lambda a, b: fast(x, a, b), (logits, log_theta))
 
 
 def test_float32_keeps_what_float32_can_hold():
     """Else large counts or a large θ would fill the loss with rounding noise."""
     exact = minibatch(theta=(-4, 8))
     single = minibatch(torch.float32, theta=(-4, 8))
-    ours, expected = nb_reconstruction(*single).double(), nb_reconstruction(*exact)
+    ours, expected = fast(*single).double(), fast(*exact)
     assert ((ours - expected).abs() / expected.clamp(min=1)).max() < 1e-5
     upstream = torch.ones(40)
     for low, high in zip(
-        gradients(nb_reconstruction, single, upstream),
-        gradients(nb_reconstruction, exact, upstream.double()),
+        gradients(fast, single, upstream),
+        gradients(fast, exact, upstream.double()),
         strict=True,
     ):
         assert torch.isfinite(low).all()
@@ -97,7 +105,7 @@ def test_float32_keeps_what_float32_can_hold():
 def test_an_empty_cell_costs_nothing_and_pulls_nowhere():
     """Else 0 · log 0 would turn the loss into NaN."""
     x, logits, log_theta = minibatch()
-    loss = nb_reconstruction(x, logits, log_theta)
+    loss = fast(x, logits, log_theta)
     (by_logits,) = torch.autograd.grad(loss.sum(), logits)
     assert loss[7] == 0
     assert (by_logits[7] == 0).all()
@@ -107,7 +115,7 @@ def test_inputs_are_left_as_they_were():
     """Else memory that is used again would corrupt the minibatch."""
     arguments = minibatch()
     before = [value.detach().clone() for value in arguments]
-    gradients(nb_reconstruction, arguments, torch.ones(40, dtype=torch.float64))
+    gradients(fast, arguments, torch.ones(40, dtype=torch.float64))
     assert all(torch.equal(value, old) for value, old in zip(arguments, before, strict=True))
 
 
@@ -117,7 +125,7 @@ def test_a_fast_step_is_a_plain_step(blood, kl_weight):
     module = NBVAE(765).double()
     x, noise = blood[:64].double(), torch.randn(64, 10, dtype=torch.float64)
     outputs, slopes = [], []
-    for step in (module, module.fast_forward):
+    for step in (module, partial(module.fast_forward, entries=entries_of(x))):
         module.zero_grad()
         output = step(x, kl_weight=kl_weight, noise=noise)
         output.loss.backward()
@@ -136,10 +144,12 @@ def test_other_likelihoods_take_the_three_steps(small, likelihood):
     """Else they would be trained as if they were negative binomials."""
     module, x = NBVAE(12, 2, likelihood=likelihood), torch.from_numpy(small.X.toarray())
     noise = torch.randn(53, 2)
-    assert torch.equal(module.fast_forward(x, noise=noise).loss, module(x, noise=noise).loss)
+    assert torch.equal(
+        module.fast_forward(x, entries_of(x), noise=noise).loss, module(x, noise=noise).loss
+    )
 
 
-@pytest.mark.parametrize("step", ["forward", "generative", "loss"])
+@pytest.mark.parametrize("step", ["forward", "inference", "generative", "loss"])
 def test_a_subclass_that_changes_a_step_is_trained_as_it_says(small, step):
     """Else the trainer would silently train something else than what was written."""
 
@@ -148,7 +158,7 @@ def test_a_subclass_that_changes_a_step_is_trained_as_it_says(small, step):
 
     changed = type("Changed", (NBVAE,), {step: broken})(12, 2)
     with pytest.raises(NotImplementedError, match=step):
-        changed.fast_forward(torch.from_numpy(small.X.toarray()))
+        changed.fast_forward(torch.from_numpy(small.X.toarray()), Entries.of(small.X))
 
 
 def test_another_link_takes_the_three_steps(small):
@@ -156,7 +166,9 @@ def test_another_link_takes_the_three_steps(small):
     module, x = NBVAE(12, 2), torch.from_numpy(small.X.toarray())
     module.decoder.link = lambda y: torch.nn.functional.logsigmoid(y)
     noise = torch.randn(53, 2)
-    assert torch.equal(module.fast_forward(x, noise=noise).loss, module(x, noise=noise).loss)
+    assert torch.equal(
+        module.fast_forward(x, entries_of(x), noise=noise).loss, module(x, noise=noise).loss
+    )
 
 
 def test_batches_reach_the_fast_step(small):
@@ -165,10 +177,10 @@ def test_batches_reach_the_fast_step(small):
     module = NBVAE(12, 2, batches=batches, encode_batch=True).double()
     x, noise = torch.from_numpy(small.X.toarray()).double(), torch.randn(53, 2).double()
     batch = torch.from_numpy(batches.codes(small))
-    fast = module.fast_forward(x, batch=batch, noise=noise).reconstruction
+    fast = module.fast_forward(x, entries_of(x), batch=batch, noise=noise).reconstruction
     torch.testing.assert_close(fast, module(x, batch=batch, noise=noise).reconstruction)
     with pytest.raises(ValueError, match="needs the batch"):
-        module.fast_forward(x, noise=noise)
+        module.fast_forward(x, entries_of(x), noise=noise)
 
 
 def test_a_module_for_counts_starts_at_the_shares_of_the_genes(small):
@@ -180,3 +192,46 @@ def test_a_module_for_counts_starts_at_the_shares_of_the_genes(small):
     assert (module.log_theta == 0).all()
     assert module.n_latent == 2
     assert NBVAE.for_counts(small, likelihood="poisson").log_theta is None
+
+
+@pytest.mark.parametrize("n_cells", [1, 7, 40])
+def test_entries_are_the_counts(n_cells):
+    """Else the list and the matrix would be two data sets."""
+    x = minibatch()[0][:n_cells]
+    entries = entries_of(x)
+    assert torch.equal(entries.dense(), x)
+    assert torch.equal(x[entries.cells.long(), entries.genes_by_gene()], entries.counts_by_gene)
+
+
+def test_the_product_with_log_counts():
+    """Else the encoders would see other counts in training; the gradient, too."""
+    x = minibatch()[0]
+    weights = torch.randn(5, 30, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(40, 5, dtype=torch.float64)
+    expected = torch.log1p(x) @ weights.T
+    ours = log_counts_product(entries_of(x), weights)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, weights, upstream),
+        torch.autograd.grad(expected, weights, upstream),
+    )
+
+
+def test_counts_without_entries():
+    """Else a minibatch of empty cells would crash; its library is 0 and so is its loss."""
+    x = torch.zeros(3, 30, dtype=torch.float64)
+    assert torch.equal(entries_of(x).dense(), x)
+    _, logits, log_theta = minibatch()
+    assert (fast(x, logits[:3], log_theta) == 0).all()
+
+
+def test_weights_of_a_gene_stay_side_by_side(small):
+    """Else a copy, a file or the optimiser would undo what makes the first layer fast."""
+    module = NBVAE(12, 2)
+    first = module.mean_encoder.layers[0].weight
+    assert first.shape == (128, 12) and first.T.is_contiguous()
+    module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
+    assert module.mean_encoder.layers[0].weight.T.is_contiguous()
+    x = torch.from_numpy(small.X.toarray())
+    module.fast_forward(x, entries_of(x)).loss.backward()
+    assert first.grad.T.is_contiguous()
