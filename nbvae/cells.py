@@ -42,14 +42,12 @@ class Cells(NamedTuple):
     def minibatches_to_train(
         self, rows: np.ndarray, batch_size: int, device: torch.device | str
     ) -> Iterator[tuple[Tensor, Entries, dict[str, Tensor]]]:
-        """Walk through ``rows`` with the entries of x, from which a fast step is made.
-
-        Only these travel to the device; the zeros are written there.
-        """
+        """Walk through ``rows`` with the entries of x, from which a fast step is made."""
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
-            entries = Entries.of(self.counts[some], device)
+            counts = self.counts[some]
             covariates = {}
             if self.batch is not None:
                 covariates["batch"] = torch.from_numpy(self.batch[some]).to(device)
-            yield entries.dense(), entries, covariates
+            x = torch.from_numpy(counts.toarray()).to(device)
+            yield x, Entries.of(counts, device), covariates

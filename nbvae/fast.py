@@ -49,15 +49,17 @@ class _NBReconstruction(torch.autograd.Function):
         px_scale = torch.softmax(logits, dim=-1)  # (N, G)
         ratio = (px_scale * library[:, None]).div_(theta)  # r = μ/θ
         log_ratio = ratio.log1p()  # log(1 + r)
-        shifted = x + theta
-        log_prob = _dot(x, logits) - library * _log_norm(logits, px_scale)  # Σ x log ρ
-        log_prob += torch.xlogy(library, library) - _dot(shifted, log_ratio)  # 0 log 0 = 0
-        weight = ratio.reciprocal_().add_(1).reciprocal_()  # r/(1 + r) in the memory of r
-        pull = shifted.mul_(weight)
+        weight = ratio.reciprocal_().add_(1).reciprocal_()  # r/(1 + r), in the memory of r
+        pull = (x + theta).mul_(weight)
+        by_count = torch.sub(logits, log_ratio, out=weight).mul_(x).sum(dim=-1)  # memory again
+        log_prob = by_count - log_ratio @ theta
+        log_prob += torch.xlogy(library, library) - library * _log_norm(logits, px_scale)
 
-        some = (entries.counts_by_gene > 1).nonzero().squeeze(1)
-        cells, genes = entries.cells[some], entries.genes_by_gene()[some]
-        count = entries.counts_by_gene[some]
+        some = (entries.counts > 1).nonzero().squeeze(1)
+        count, cells, genes = (
+            values.index_select(0, some)
+            for values in (entries.counts, entries.cells, entries.genes)
+        )
         log_sum, slope = _sums_below(count, genes, theta)
         log_prob.index_add_(0, cells, log_sum - torch.lgamma(count + 1))
         ctx.save_for_backward(x, px_scale, log_ratio, pull, theta, cells, genes, slope)
@@ -72,11 +74,6 @@ class _NBReconstruction(torch.autograd.Function):
         by_theta = theta * (upstream @ log_ratio) - upstream @ pull
         by_theta.index_add_(0, genes, upstream[cells] * slope)
         return None, None, by_logits.mul_(upstream[:, None]), by_theta
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_g a b, (N,)."""
-    return torch.bmm(a[:, None], b[:, :, None]).flatten()
 
 
 def _log_norm(logits: Tensor, px_scale: Tensor) -> Tensor:

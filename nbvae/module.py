@@ -274,9 +274,12 @@ class NBVAE(nn.Module):
     def _encode(self, encoder: MLP, entries: Entries, batch: Tensor | None) -> Tensor:
         """Run an encoder on log1p(x), whose first layer sees mostly zeros. (N, K)."""
         first = encoder.layers[0]
-        hidden = log_counts_product(entries, first.weight[:, : self.n_genes]) + first.bias
         if self.encode_batch:
-            hidden = hidden + first.weight[:, self.n_genes :].T[batch]
+            of_genes, of_batches = first.weight.split([self.n_genes, len(self.batches.levels)], 1)
+            hidden = log_counts_product(entries, of_genes) + of_batches.T[batch]
+        else:  # without a split, whose gradient would be copied
+            hidden = log_counts_product(entries, first.weight)
+        hidden = hidden + first.bias
         return encoder.layers[1:](hidden)
 
     def _check_genes(self, x: Tensor) -> None:
