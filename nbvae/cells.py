@@ -33,21 +33,32 @@ class Cells(NamedTuple):
         return cls(counts, None if batches is None else batches.codes(adata))
 
     def minibatches(
-        self, rows: np.ndarray, batch_size: int, device: torch.device | str
+        self, rows: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Walk through ``rows`` in the given order: x, and what else a module is called with."""
-        for x, _, covariates in self.minibatches_to_train(rows, batch_size, device):
-            yield x, covariates
+        """Walk through ``rows`` in the given order; the last minibatch may be smaller.
+
+        Yields:
+            x, (N, n_genes), float32; and what else the module is called with.
+
+        """
+        for counts, others in self._walk(rows, batch_size, device):
+            yield torch.from_numpy(counts.toarray()).to(device), others
 
     def minibatches_to_train(
-        self, rows: np.ndarray, batch_size: int, device: torch.device | str
+        self, rows: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[tuple[Tensor, Entries, dict[str, Tensor]]]:
         """Walk through ``rows`` with the entries of x, from which a fast step is made."""
+        for counts, others in self._walk(rows, batch_size, device):
+            x = torch.from_numpy(counts.toarray()).to(device)
+            yield x, Entries.of(counts, device), others
+
+    def _walk(
+        self, rows: np.ndarray, batch_size: int, device: torch.device | str
+    ) -> Iterator[tuple[sparse.csr_matrix, dict[str, Tensor]]]:
+        """Gather the rows of each minibatch; scipy does that in compiled code."""
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
-            counts = self.counts[some]
-            covariates = {}
+            others = {}
             if self.batch is not None:
-                covariates["batch"] = torch.from_numpy(self.batch[some]).to(device)
-            x = torch.from_numpy(counts.toarray()).to(device)
-            yield x, Entries.of(counts, device), covariates
+                others["batch"] = torch.from_numpy(self.batch[some]).to(device)
+            yield self.counts[some], others

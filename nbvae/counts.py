@@ -1,13 +1,11 @@
-"""What a matrix of raw counts is, how it is checked and cut into minibatches; cells' batches."""
+"""What a matrix of raw counts is, how it is checked; cells' batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 from scipy import sparse
 
@@ -47,28 +45,6 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     _check_values(adata, matrix, place)
     _check_cells(adata, matrix, place)
     return matrix.astype(np.float32)
-
-
-def minibatch(
-    matrix: sparse.csr_matrix, cells: np.ndarray, device: torch.device | str = "cpu"
-) -> torch.Tensor:
-    """Densify some rows of a count matrix. Returns (len(cells), n_genes), float32."""
-    return torch.from_numpy(matrix[cells].toarray()).to(device)
-
-
-def minibatches(
-    matrix: sparse.csr_matrix,
-    cells: np.ndarray,
-    batch_size: int,
-    device: torch.device | str = "cpu",
-) -> Iterator[torch.Tensor]:
-    """Walk through ``cells`` in the given order; the last minibatch may be smaller.
-
-    Scipy gathers rows of a CSR in compiled code. Sorting all rows first takes as long (measured),
-    and would hold the counts twice.
-    """
-    for start in range(0, len(cells), batch_size):
-        yield minibatch(matrix, cells[start : start + batch_size], device)
 
 
 class Batches(NamedTuple):

@@ -1,14 +1,13 @@
-"""What is accepted as raw counts, what is refused and in which words, and minibatches."""
+"""What is accepted as raw counts, what is refused and in which words."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae.counts import CountsError, count_matrix, minibatch, minibatches
+from nbvae.counts import CountsError, count_matrix
 
 COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
 
@@ -230,29 +229,3 @@ def test_a_bad_layer_is_named():
     message = refusal(adata, layer="scaled")
     assert message.startswith("layers['scaled'] does not hold raw counts")
     assert "X holds whole numbers" in message
-
-
-# ---------------------------------------------------------------- minibatches
-
-
-def test_a_minibatch_holds_the_named_cells_in_order():
-    """Else counts and cells would be shuffled against each other."""
-    x = minibatch(count_matrix(annotated(COUNTS)), np.array([2, 0, 2]))
-    assert x.dtype == torch.float32
-    np.testing.assert_array_equal(x.numpy(), COUNTS[[2, 0, 2]])
-
-
-@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1] * 4), (3, [3, 1]), (4, [4]), (9, [4])])
-def test_minibatches_cover_the_cells_once_in_order(batch_size, sizes):
-    """Else an epoch would skip cells, repeat some, or drop the last incomplete minibatch."""
-    order = np.array([3, 1, 0, 2])
-    batches = list(minibatches(count_matrix(annotated(COUNTS)), order, batch_size))
-    assert [len(x) for x in batches] == sizes
-    np.testing.assert_array_equal(torch.cat(batches).numpy(), COUNTS[order])
-
-
-def test_minibatches_go_to_the_device():
-    """Else the module and its data would lie on two devices."""
-    matrix, cells = count_matrix(annotated(COUNTS)), np.arange(4)
-    assert minibatch(matrix, cells, "meta").device.type == "meta"
-    assert next(minibatches(matrix, cells, 2, "meta")).device.type == "meta"

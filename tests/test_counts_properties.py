@@ -14,7 +14,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from nbvae.counts import Batches, CountsError, count_matrix, minibatches
+from nbvae.cells import Cells
+from nbvae.counts import Batches, CountsError, count_matrix
 
 # Even without a database, hypothesis keeps notes: not in a folder .hypothesis/ of this project.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
@@ -106,7 +107,8 @@ def test_one_bad_entry_is_found_wherever_it_is(dtype, table, data, form, bad):
 def test_minibatches_are_the_rows_in_the_order_asked_for(table, data, batch_size):
     """Else an epoch would not be one pass through the cells."""
     order = np.array(data.draw(st.permutations(range(len(table)))))
-    walked = list(minibatches(count_matrix(annotated(table)), order, batch_size))
+    cells = Cells(count_matrix(annotated(table)), None)
+    walked = [x for x, _ in cells.minibatches(order, batch_size)]
     assert {len(x) for x in walked[:-1]} <= {batch_size}
     assert {x.dtype for x in walked} == {torch.float32}
     np.testing.assert_array_equal(torch.cat(walked).numpy(), table[order])
