@@ -19,7 +19,7 @@ help:
 	@echo "make serve    show it on http://localhost:$(PORT)"
 	@echo "make test     run the tests and every notebook"
 	@echo "make parity   compare the loss with that of scvi-tools"
-	@echo "make bench    race scvi-tools (hours; benchmarks/README.md says how to run parts)"
+	@echo "make bench    race scvi-tools (hours; benchmarks/run.py says how to run parts)"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make student  write student/, the notebooks without the solutions"
 	@echo "make clean    remove what was built (not .venv, not student/)"
@@ -40,7 +40,7 @@ parity: $(READY_SCVI)
 	$(BIN_SCVI)/python -m pytest tests/parity
 
 bench: $(READY_SCVI)
-	$(BIN_SCVI)/python benchmarks/run.py all
+	$(BIN_SCVI)/python -m benchmarks.run all
 
 outputs: $(READY)
 	$(BIN)/python tools/outputs.py

@@ -6,6 +6,7 @@ their gradients is the gradient of the shared one.
 """
 
 import torch
+from scvi import REGISTRY_KEYS
 from scvi.module import VAE
 from torch import nn
 
@@ -49,6 +50,26 @@ def with_weights_of(theirs, batches: Batches | None = None):
         for mine, yours in _pairs(ours, theirs):
             mine.copy_(yours)
     return ours.to(next(theirs.parameters()).dtype)
+
+
+def run_theirs(theirs, x, *, batch=None, kl_weight=1.0):
+    """Run scvi-tools' three steps. Returns its loss output and the noise behind its draw of z."""
+    inference, _, output = theirs(
+        _as_loaded(x, batch), loss_kwargs={"kl_weight": kl_weight}, compute_loss=True
+    )
+    qz, z = inference["qz"], inference["z"]
+    return output, ((z - qz.loc) / qz.scale).detach()
+
+
+def _as_loaded(x, batch):
+    """What scvi-tools' data loader would hand to its module."""
+    zeros = torch.zeros(len(x), 1, dtype=torch.long)
+    codes = zeros if batch is None else batch[:, None]
+    return {
+        REGISTRY_KEYS.X_KEY: x,
+        REGISTRY_KEYS.BATCH_KEY: codes,
+        REGISTRY_KEYS.LABELS_KEY: zeros,
+    }
 
 
 def gradients(ours, theirs):

@@ -1,0 +1,81 @@
+"""The rivals: how each is built and trained, one short function each.
+
+Each gets the same AnnData and does with it what its defaults say. That includes what nbvae does and
+scvi-tools does not: held-out cells are evaluated after each epoch, and the best weights kept. Both
+train on nine tenths of the cells that they get, in minibatches of 128, and put the rest aside.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.task import Fitted, Task
+from benchmarks.watch import Watch
+from nbvae import NBVAE, Trainer
+from nbvae.module import LossOutput
+
+
+class Watched(NBVAE):
+    """An NBVAE that tells its watch when the trainer has finished an epoch.
+
+    The trainer puts the module in evaluation mode then, and at no other time.
+    """
+
+    watch: Watch | None = None
+
+    def train(self, mode: bool = True) -> "Watched":
+        """Switch the mode, as ``nn.Module.train``."""
+        epoch_ends = self.training and not mode
+        super().train(mode)
+        if epoch_ends and self.watch is not None:
+            self.watch.lap(self)
+        return self
+
+
+class Plain(Watched):
+    """The reference: the three steps as they are written in ``NBVAE.forward``, and autograd."""
+
+    def fast_forward(self, x: Tensor, *_: object, **arguments: object) -> LossOutput:
+        """Take no shortcut, and nothing that the trainer prepares for one."""
+        return self(x, **arguments)
+
+
+def fit_nbvae(task: Task, kind: type[Watched] = Watched) -> Fitted:
+    """Train an NBVAE by its trainer's defaults."""
+    torch.manual_seed(task.seed)
+    task.watch.start()
+    module = kind.for_counts(task.adata)
+    trainer = Trainer(
+        seed=task.seed, max_epochs=task.max_epochs, device=task.device, progress=False
+    )
+    module.watch = task.watch
+    history = trainer.fit(module, task.adata)
+    task.watch.stop()
+    module.watch = None
+    return Fitted(module, len(history))
+
+
+def fit_plain(task: Task) -> Fitted:
+    """Train the reference in the same way."""
+    return fit_nbvae(task, Plain)
+
+
+def rival(name: str) -> Callable[[Task], Fitted]:
+    """Find a rival by its name. scvi-tools is imported only where it takes part: it is large."""
+    if name in OURS:
+        return OURS[name]
+    from benchmarks.rival_scvi import fit_scvi
+
+    return partial(fit_scvi, learning_rate=LEARNING_RATES[name])
+
+
+OURS: dict[str, Callable[[Task], Fitted]] = {"nbvae": fit_nbvae, "plain": fit_plain}
+
+LEARNING_RATES: dict[str, float | None] = {
+    "scvi": None,  # its default, 1e-3
+    "scvi lr=3e-3": 3e-3,
+    "scvi lr=5e-3": 5e-3,
+    "scvi lr=1e-2": 1e-2,
+}
