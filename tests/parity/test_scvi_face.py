@@ -32,16 +32,16 @@ def test_terms_of_the_elbo(theirs, blood):
 
 
 def test_bound_against_their_estimate(theirs, sample, blood):
-    """Both average 500 draws of their own; the cells' mean is off by the noise of that alone."""
+    """Each takes 1,500 draws of its own; what they differ by is the noise of that."""
     theirs.eval()
-    cells = range(20)
+    cells = list(range(20))
     tensors = {"X": blood[:20], "batch": torch.zeros(20, 1), "labels": torch.zeros(20, 1)}
-    own = -theirs.marginal_ll(tensors, n_mc_samples=500, return_mean=True)
+    own = -theirs.marginal_ll(tensors, n_mc_samples=1500, return_mean=True)
     seen = evaluation.importance_weighted_bound(
-        ScviFace(theirs), sample, cells=list(cells), n_samples=500
+        ScviFace(theirs), sample, cells=cells, n_samples=1500
     )
-    single = evaluation.elbo(ScviFace(theirs), sample, cells=list(cells)).neg_elbo
-    assert abs(seen - own) < 0.1 * (single - seen)
+    single = evaluation.elbo(ScviFace(theirs), sample, cells=cells).neg_elbo
+    assert abs(seen - own) < 0.15 * (single - seen)
 
 
 def test_being_looked_at_changes_nothing(theirs, sample):
