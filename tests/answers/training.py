@@ -1,6 +1,7 @@
 """Answers to the exercises of nbvae/exercises/training.py, right and wrong."""
 
 import math
+
 import numpy as np
 import torch
 
