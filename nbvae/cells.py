@@ -44,10 +44,10 @@ class Cells(NamedTuple):
         for counts, others in self._walk(rows, batch_size, device):
             yield torch.from_numpy(counts.toarray()).to(device), others
 
-    def minibatches_to_train(
+    def minibatches_with_entries(
         self, rows: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[tuple[Tensor, Entries, dict[str, Tensor]]]:
-        """Walk through ``rows`` with the entries of x, from which a fast step is made."""
+        """Walk through ``rows`` with the entries of x, as ``loss_of`` takes them."""
         for counts, others in self._walk(rows, batch_size, device):
             x = torch.from_numpy(counts.toarray()).to(device)
             yield x, Entries.of(counts, device), others
@@ -62,3 +62,21 @@ class Cells(NamedTuple):
             if self.batch is not None:
                 others["batch"] = torch.from_numpy(self.batch[some]).to(device)
             yield self.counts[some], others
+
+
+def loss_of(module: nn.Module, x: Tensor, entries: Entries, **arguments: object) -> NamedTuple:
+    """Compute the loss of a minibatch, by the module's shortcut if it has one.
+
+    Args:
+        module: called as ``module.fast_forward(x, entries, …)``, else as ``module(x, …)``.
+        x: (N, n_genes), raw counts.
+        entries: of the same counts.
+        arguments: what else the module is called with.
+
+    Returns:
+        What the module returns: ``loss``, and ``reconstruction`` and ``kl`` of each cell.
+
+    """
+    if hasattr(module, "fast_forward"):
+        return module.fast_forward(x, entries, **arguments)
+    return module(x, **arguments)

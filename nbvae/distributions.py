@@ -177,7 +177,8 @@ def _half_deviance(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
 
 def digamma_rise(x: Tensor, theta: Tensor) -> Tensor:
     """ψ(x + θ) − ψ(θ) for x > 0, without subtracting two nearly equal numbers when θ is large."""
-    return torch.log1p(x / theta) + digamma_remainder(x + theta) - digamma_remainder(theta)
+    above, below = digamma_remainder(torch.stack([x + theta, theta]))
+    return torch.log1p(x / theta) + above - below
 
 
 def stirling_remainder(a: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 from torch import Tensor, nn
 
-from nbvae.cells import Cells
+from nbvae.cells import Cells, loss_of
 from nbvae.module import kl_to_standard_normal
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
@@ -64,7 +64,7 @@ def elbo(
     """Estimate the negative ELBO of some cells; nothing is learned from them.
 
     Args:
-        module: called as ``module(x)``, returns ``reconstruction`` and ``kl`` of each cell.
+        module: returns ``reconstruction`` and ``kl`` of each cell; called by ``loss_of``.
         adata: the counts, or ``Cells.of`` them.
         cells: row numbers; all cells when left out.
         n_samples: draws of z for each cell, averaged.
@@ -79,9 +79,10 @@ def elbo(
     cells = _rows(data, cells)
     terms = np.zeros(2)
     with evaluating(module, seed=seed):
-        for x, others in data.minibatches(cells, BATCH_SIZE, device_of(module)):
+        minibatches = data.minibatches_with_entries(cells, BATCH_SIZE, device_of(module))
+        for x, entries, others in minibatches:
             for _ in range(n_samples):
-                output = module(x, **others)
+                output = loss_of(module, x, entries, **others)
                 # off the device first: numpy reads no GPU memory, and MPS has no doubles
                 cell_terms = torch.stack([output.reconstruction, output.kl]).cpu().double()
                 terms += cell_terms.sum(dim=1).numpy()

@@ -90,7 +90,7 @@ def _sums_below(count: Tensor, genes: Tensor, theta: Tensor) -> tuple[Tensor, Te
     slope = (ratio / (ratio + 1)).cumsum(0).flatten()[place]
     large = (count > TABLED).nonzero().squeeze(1)
     x, at = count[large], theta[genes[large]]
-    remainder = stirling_remainder(x + at) - stirling_remainder(at)
-    log_sum[large] = (x + at - 0.5) * torch.log1p(x / at) - x + remainder
+    remainder_above, remainder = stirling_remainder(torch.stack([x + at, at]))
+    log_sum[large] = (x + at - 0.5) * torch.log1p(x / at) - x + remainder_above - remainder
     slope[large] = x - at * digamma_rise(x, at)
     return log_sum, slope

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nbvae.cells import Cells
+from nbvae.cells import Cells, loss_of
 from nbvae.checkpoint import CheckpointError, load_weights, read, weights_of, write_atomically
 from nbvae.entries import Entries
 from nbvae.settings import TrainerSettings
@@ -36,9 +36,9 @@ class Run:
         self.module = module
         self.settings = settings
         self.checksum = _checksum(cells)
-        self.optimizer = torch.optim.Adam(
-            module.parameters(), lr=settings.learning_rate, fused=True
-        )
+        # Adam copies weights that are not stored row by row, there and back; it gets views that are
+        self.stored = [_row_by_row(weights) for weights in module.parameters()]
+        self.optimizer = torch.optim.Adam(self.stored, lr=settings.learning_rate, fused=True)
         self.epoch = 0  # how many are complete
         self.rows: list[tuple] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
@@ -60,14 +60,13 @@ class Run:
             TrainingDivergedError: the loss is not finite; no weight was moved.
 
         """
-        if hasattr(self.module, "fast_forward"):
-            output = self.module.fast_forward(x, entries, **arguments)
-        else:
-            output = self.module(x, **arguments)
+        output = loss_of(self.module, x, entries, **arguments)
         if not torch.isfinite(output.loss):
             raise self.diverged(_broken(output), number)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.module.zero_grad()
         output.loss.backward()
+        for stored, weights in zip(self.stored, self.module.parameters(), strict=True):
+            stored.grad = None if weights.grad is None else _row_by_row(weights.grad)
         self.optimizer.step()
         terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
         return terms.detach().cpu().double()  # MPS has no doubles
@@ -125,6 +124,12 @@ class Run:
 
 
 _PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
+
+
+def _row_by_row(values: Tensor) -> Tensor:
+    """View a matrix that is stored column by column as its transpose; anything else as it is."""
+    values = values.detach()
+    return values.T if values.ndim == 2 and values.T.is_contiguous() else values
 
 
 def _broken(output: object) -> str:

@@ -136,7 +136,7 @@ class Trainer:
         batch_size, device = self.settings.batch_size, next(run.module.parameters()).device
         n_steps = -(-len(rows) // batch_size)
         sums = torch.zeros(2, dtype=torch.float64)
-        minibatches = cells.minibatches_to_train(rows, batch_size, device)
+        minibatches = cells.minibatches_with_entries(rows, batch_size, device)
         for step, (x, entries, covariates) in enumerate(minibatches):
             kl_weight = self.settings.kl_weight_at(run.epoch + (step + 1) / n_steps)
             progress = (run.epoch + (step + 0.5) / n_steps) / n_epochs

@@ -15,7 +15,7 @@ CELLS = Cells(sparse.csr_matrix(COUNTS), np.array([0, 1, 1, 0]))
 def test_minibatches_cover_the_cells_once_in_order(batch_size, sizes):
     """Else an epoch would skip cells, repeat some, or drop the last incomplete minibatch."""
     order = np.array([3, 1, 0, 2])
-    for walk in (CELLS.minibatches, CELLS.minibatches_to_train):
+    for walk in (CELLS.minibatches, CELLS.minibatches_with_entries):
         walked = list(walk(order, batch_size))
         assert [len(x) for x, *_ in walked] == sizes
         x = torch.cat([x for x, *_ in walked])
@@ -40,7 +40,7 @@ def test_without_batches_a_module_is_called_with_x_alone():
 
 def test_entries_belong_to_x():
     """Else the fast step would train on other counts than x."""
-    for x, entries, _ in CELLS.minibatches_to_train(np.array([2, 3, 1]), 2):
+    for x, entries, _ in CELLS.minibatches_with_entries(np.array([2, 3, 1]), 2):
         rebuilt = torch.zeros_like(x)
         rebuilt[entries.cells.long(), entries.genes.long()] = entries.counts
         assert torch.equal(rebuilt, x)
@@ -48,7 +48,7 @@ def test_entries_belong_to_x():
 
 def test_minibatches_go_to_the_device():
     """Else the module and its data would lie on two devices."""
-    x, entries, others = next(CELLS.minibatches_to_train(np.arange(4), 2, "meta"))
+    x, entries, others = next(CELLS.minibatches_with_entries(np.arange(4), 2, "meta"))
     assert {value.device.type for value in (x, others["batch"], *entries)} == {"meta"}
     x, others = next(CELLS.minibatches(np.arange(4), 2, "meta"))
     assert {value.device.type for value in (x, others["batch"])} == {"meta"}

@@ -106,7 +106,7 @@ def test_evaluation_leaves_random_numbers_weights_and_gradients(module, small):
 def test_the_modules_mode_comes_back(module, small, training):
     """Else evaluating in mid-training would switch dropout off for good."""
     seen = []
-    module.register_forward_pre_hook(
+    module.decoder.layers.register_forward_pre_hook(
         lambda m, _: seen.append((m.training, torch.is_grad_enabled()))
     )
     module.train(training)
