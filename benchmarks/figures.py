@@ -17,9 +17,12 @@ STYLES = {
     "nbvae": ("#0072B2", "-"),
     "plain": ("#56B4E9", "--"),
     "scvi": ("#D55E00", "-"),
-    "scvi lr=3e-3": ("#E69F00", "--"),
-    "scvi lr=5e-3": ("#CC79A7", "-."),
-    "scvi lr=1e-2": ("#000000", ":"),
+    "scvi lr=3e-3": ("#E69F00", "-"),
+    "scvi lr=5e-3": ("#CC79A7", "-"),
+    "scvi lr=1e-2": ("#000000", "-"),
+    "scvi lr=3e-3, no warm-up": ("#E69F00", ":"),
+    "scvi lr=5e-3, no warm-up": ("#CC79A7", ":"),
+    "scvi lr=1e-2, no warm-up": ("#000000", ":"),
 }
 HEADROOM = 80  # nats above the best that a panel shows at most; curves start at hundreds
 
@@ -37,7 +40,7 @@ def draw(records: list[dict], folder: Path) -> None:
 def curves(groups: list[tuple[str, list[dict]]], path: Path) -> None:
     """Held-out −ELBO against training seconds, a panel a data set, a line a run."""
     figure, axes = plt.subplots(
-        1, len(groups), figsize=(5 * len(groups), 4), squeeze=False, layout="constrained"
+        1, len(groups), figsize=(max(6, 5 * len(groups)), 5), squeeze=False, layout="constrained"
     )
     for ax, (name, runs) in zip(axes[0], groups, strict=True):
         for rival in results.rivals_in(runs):
@@ -53,7 +56,10 @@ def curves(groups: list[tuple[str, list[dict]]], path: Path) -> None:
             ylim=(best - 3, min(max(worst, best + 10) + 5, best + HEADROOM)),
         )
         plain_numbers(ax.xaxis)
-    axes[0][-1].legend(frameon=False)
+    handles, labels = max(
+        (ax.get_legend_handles_labels() for ax in axes[0]), key=lambda h: len(h[1])
+    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     save(figure, path)
 
 

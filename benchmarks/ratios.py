@@ -44,10 +44,10 @@ def first_at(record: dict, target: float) -> float | None:
 
 
 def races(records: list[dict], *, tuned: bool) -> list[Race]:
-    """Race to where scvi-tools ends by default, or to the best it reached at any learning rate.
+    """Race to where scvi-tools ends by default, or to the best it reached with any settings.
 
     The second target is the lowest point of all its curves, and its time is the time of that
-    point: the choice of the learning rate and of when to stop is made for it.
+    point: the choice of the settings and of when to stop is made for it.
     """
     ours = results.of(records, "nbvae")
     found = []

@@ -21,8 +21,8 @@ class Laps(Callback):
         self.watch.lap(self.face)
 
 
-def fit_scvi(task: Task, learning_rate: float | None = None) -> Fitted:
-    """Train scvi-tools' model by its defaults, but for the learning rate if there is one."""
+def fit_scvi(task: Task, plan: dict[str, float | None]) -> Fitted:
+    """Train scvi-tools' model by its defaults, but for the settings of the plan, if any."""
     scvi.settings.seed = task.seed
     task.watch.start()
     SCVI.setup_anndata(task.adata)
@@ -33,7 +33,7 @@ def fit_scvi(task: Task, learning_rate: float | None = None) -> Fitted:
         accelerator="gpu" if task.device == "cuda" else task.device,
         devices=1,
         batch_size=128,
-        plan_kwargs={"lr": learning_rate} if learning_rate else None,
+        plan_kwargs=plan,
         enable_progress_bar=False,
         callbacks=[Laps(task.watch, face)],
     )

@@ -1,6 +1,6 @@
 """Race nbvae against scvi-tools and against its own plain form.
 
-    python -m benchmarks.run all                  everything by default, then the report
+    python -m benchmarks.run all                  everything by default: hours; then the report
     python -m benchmarks.run speed                seconds an epoch and memory
     python -m benchmarks.run scaling              the same against cells and genes
     python -m benchmarks.run floor                a step against arithmetic and memory
