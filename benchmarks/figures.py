@@ -16,6 +16,7 @@ from benchmarks import ratios, results
 STYLES = {
     "nbvae": ("#0072B2", "-"),
     "plain": ("#56B4E9", "--"),
+    "textbook": ("#009E73", "--"),
     "scvi": ("#D55E00", "-"),
     "scvi lr=3e-3": ("#E69F00", "-"),
     "scvi lr=5e-3": ("#CC79A7", "-"),
@@ -86,7 +87,8 @@ def scaling(records: list[dict], path: Path) -> None:
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds an epoch")
         plain_numbers(ax.xaxis)
         plain_numbers(ax.yaxis)
-        ax.legend(frameon=False)
+        if ax.lines:
+            ax.legend(frameon=False)
     save(figure, path)
 
 

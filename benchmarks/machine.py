@@ -38,13 +38,11 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    """The commit that was measured, with a + if files of the package differ from it."""
-    here = Path(__file__).parent
+    """The last commit that changed what is measured, with a + if files differ from it."""
+    here, files = Path(__file__).parent, ":(glob)../nbvae/*.py"
     try:
-        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=here)
-        changed = subprocess.check_output(
-            ["git", "status", "--porcelain", "--", "../nbvae"], cwd=here
-        )
+        commit = subprocess.check_output(["git", "log", "-1", "--format=%h", "--", files], cwd=here)
+        changed = subprocess.check_output(["git", "status", "--porcelain", "--", files], cwd=here)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.decode().strip() + ("+" if changed.strip() else "")

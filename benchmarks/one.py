@@ -18,7 +18,9 @@ from anndata import AnnData
 from benchmarks import data, scores
 from benchmarks.floor import floor
 from benchmarks.machine import described, peak_memory
+from benchmarks.operators import operators
 from benchmarks.rivals import rival
+from benchmarks.shares import shares
 from benchmarks.task import Fitted, Task
 from benchmarks.watch import Watch
 from nbvae import evaluation
@@ -104,6 +106,8 @@ KINDS = {
     "quality": quality,
     "pca": pca,
     "floor": lambda spec: floor(spec["data"]),
+    "shares": lambda spec: {**data.facts(data.load(spec["data"])), "shares": shares(spec)},
+    "operators": lambda spec: {**data.facts(data.load(spec["data"])), "operators": operators()},
 }
 
 

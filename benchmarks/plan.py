@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 SAMPLE, SMALL, LARGE = "sample", "3000x2000", "68579x2000"
-SPEED_RIVALS = ["nbvae", "plain", "scvi"]
+SPEED_RIVALS = ["nbvae", "plain", "textbook", "scvi"]
+SHARES_RIVALS = ["nbvae", "textbook", "scvi"]
 QUALITY_RIVALS = [
-    *SPEED_RIVALS,
+    *("nbvae", "plain", "scvi"),
     *(f"scvi lr={rate}" for rate in ("3e-3", "5e-3", "1e-2")),
     *(f"scvi lr={rate}, no warm-up" for rate in ("3e-3", "5e-3", "1e-2")),
 ]
@@ -79,4 +80,19 @@ def floor(
     yield from in_rounds("floor", sets or FLOORS, ["nbvae"], rounds or 1)
 
 
-PARTS = {"speed": speed, "scaling": scaling, "floor": floor, "quality": quality}
+def inside(
+    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
+) -> Iterator[dict]:
+    """Where the time of a run goes, and what operators cost an element."""
+    sets = sets or [SMALL]
+    yield from in_rounds("shares", sets, rivals or SHARES_RIVALS, rounds or 1)
+    yield from in_rounds("operators", [SAMPLE], ["pytorch"], rounds or 1)
+
+
+PARTS = {
+    "speed": speed,
+    "scaling": scaling,
+    "floor": floor,
+    "inside": inside,
+    "quality": quality,
+}

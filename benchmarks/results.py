@@ -47,6 +47,6 @@ def of(records: list[dict], rival: str) -> dict[int, dict]:
 
 def rivals_in(records: list[dict]) -> list[str]:
     """Name the rivals that took part: ours first, then scvi-tools by its settings."""
-    first = ["nbvae", "plain"]
+    first = ["nbvae", "plain", "textbook"]
     names = {record["rival"] for record in records}
     return [n for n in first if n in names] + sorted(names - set(first), key=lambda n: (len(n), n))

@@ -4,6 +4,7 @@
     python -m benchmarks.run speed                seconds an epoch and memory
     python -m benchmarks.run scaling              the same against cells and genes
     python -m benchmarks.run floor                a step against arithmetic and memory
+    python -m benchmarks.run inside               where the time goes, operator by operator
     python -m benchmarks.run quality              whole runs: how soon, how good
     python -m benchmarks.run report               tables and figures from what is there
     python -m benchmarks.run quality --data pbmc3k.h5ad --rounds 3

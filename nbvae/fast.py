@@ -72,7 +72,7 @@ class _NBReconstruction(torch.autograd.Function):
         by_logits = pull - x  # of the loss, hence minus the derivative by log μ …
         by_logits.addcmul_(px_scale, by_logits.sum(-1, keepdim=True), value=-1)  # … and the softmax
         by_theta = theta * (upstream @ log_ratio) - upstream @ pull
-        by_theta.index_add_(0, genes, upstream[cells] * slope)
+        by_theta.index_add_(0, genes, upstream.index_select(0, cells) * slope)
         return None, None, by_logits.mul_(upstream[:, None]), by_theta
 
 
@@ -86,8 +86,8 @@ def _sums_below(count: Tensor, genes: Tensor, theta: Tensor) -> tuple[Tensor, Te
     k = torch.arange(1, TABLED, dtype=theta.dtype, device=theta.device)[:, None]
     ratio = k / theta  # (TABLED − 1, G), row x − 2 becomes the sum below x
     place = (count.long().clamp(max=TABLED) - 2) * len(theta) + genes
-    log_sum = ratio.log1p().cumsum(0).flatten()[place]
-    slope = (ratio / (ratio + 1)).cumsum(0).flatten()[place]
+    log_sum = ratio.log1p().cumsum(0).flatten().index_select(0, place)
+    slope = (ratio / (ratio + 1)).cumsum(0).flatten().index_select(0, place)
     large = (count > TABLED).nonzero().squeeze(1)
     x, at = count[large], theta[genes[large]]
     remainder_above, remainder = stirling_remainder(torch.stack([x + at, at]))
