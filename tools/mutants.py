@@ -1,0 +1,143 @@
+"""Break the formulas of the core, one sign or term at a time, and see a test fail: `make mutants`.
+
+A test suite is as good as the mistakes that it notices. Each mutant is one file of the package
+with one change: another sign, a term or factor left out, a doubled number, a function beside the
+right one. The file's own tests run on it until one fails. A mutant that passes them all survives,
+is printed, and makes the exit status 1. Some changes change nothing; they are listed, with why.
+"""
+
+import argparse
+import ast
+import copy
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+TESTS = {
+    "distributions": ("distributions", "likelihoods"),
+    "likelihoods": ("likelihoods",),
+    "fast": ("fast",),
+    "entries": ("fast", "cells"),
+    "module": ("module", "fast", "recovery", "batches", "bounds"),
+}
+OTHER_OPERATOR = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+OTHER_NAME = {
+    **{"log1p": "log", "expm1": "exp", "exp": "expm1", "log": "log1p", "sum": "mean"},
+    **{"mul_": "div_", "div_": "mul_", "sub": "add", "addcmul_": "addcdiv_", "amax": "amin"},
+    **{"softmax": "log_softmax", "sigmoid": "tanh", "softplus": "relu", "lgamma": "digamma"},
+    **{"xlogy": "multiply", "logaddexp": "add", "cumsum": "cumprod", "square": "abs"},
+}
+EQUIVALENT: dict[tuple[str, str], str] = {}
+
+
+class Mutant(NamedTuple):
+    """A module of the package with one change."""
+
+    name: str  # of the module
+    line: int
+    change: str  # "old → new"
+    tree: ast.Module
+
+
+def mutants(name: str, source: str) -> Iterator[Mutant]:
+    """Make every change to a module's source, one at a time."""
+    tree = ast.parse(source)
+    for number, node in enumerate(ast.walk(tree)):
+        for kind in range(len(list(_changes(node)))):
+            changed = copy.deepcopy(tree)
+            place = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
+            new = list(_changes(place))[kind]
+            text = f"{ast.unparse(place)} → {ast.unparse(new)}"
+            _replace(changed, place, new)
+            yield Mutant(name, node.lineno, text, ast.fix_missing_locations(changed))
+
+
+def _changes(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what an expression could have been by mistake."""
+    match node:
+        case ast.BinOp(left, operator, right) if type(operator) in OTHER_OPERATOR:
+            yield ast.BinOp(left, OTHER_OPERATOR[type(operator)](), right)
+            yield left
+            yield right
+            for side, keep in ((left, right), (right, left)):
+                if isinstance(side, ast.Constant) and isinstance(side.value, float | int):
+                    double = ast.Constant(2 * side.value or 1)
+                    pair = (double, keep) if side is left else (keep, double)
+                    yield ast.BinOp(pair[0], operator, pair[1])
+        case ast.UnaryOp(ast.USub(), operand) if not isinstance(operand, ast.Constant):
+            yield operand
+        case ast.Attribute(value, attribute, context) if attribute in OTHER_NAME:
+            yield ast.Attribute(value, OTHER_NAME[attribute], context)
+        case ast.Name(identifier, context) if identifier in OTHER_NAME:
+            yield ast.Attribute(ast.Name("torch", context), OTHER_NAME[identifier], context)
+
+
+def _replace(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
+    """Put one node in the place of another."""
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, field, new)
+                return
+            if isinstance(value, list) and any(item is old for item in value):
+                value[[item is old for item in value].index(True)] = new
+                return
+
+
+def survives(mutant: Mutant) -> bool:
+    """Run the module's tests on the mutant, in a process of its own."""
+    child = os.fork()
+    if not child:
+        _run_tests(mutant)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _run_tests(mutant: Mutant) -> None:
+    import pytest
+
+    path = str(ROOT / "nbvae" / f"{mutant.name}.py")
+    original = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
+        if self.path == path:
+            return compile(mutant.tree, path, "exec")
+        return original(self, fullname)
+
+    SourceFileLoader.get_code = get_code
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    files = [str(ROOT / "tests" / f"test_{test}.py") for test in TESTS[mutant.name]]
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+
+
+def main() -> None:
+    """Try the mutants of the modules that are named, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(TESTS))
+    names = parser.parse_args().modules or list(TESTS)
+    sys.path.insert(0, str(ROOT))
+    import hypothesis
+    import scanpy
+    import torch
+
+    torch.set_num_threads(1)  # threads do not outlive a fork
+    print(f"With torch {torch.__version__}, scanpy {scanpy.__version__}, {hypothesis.__name__}")
+    tried, alive = 0, []
+    for name in names:
+        for mutant in mutants(name, (ROOT / "nbvae" / f"{name}.py").read_text(encoding="utf-8")):
+            tried += 1
+            if (name, mutant.change) not in EQUIVALENT and survives(mutant):
+                alive.append(mutant)
+                print(f"survives: {name}.py, line {mutant.line}: {mutant.change}", flush=True)
+    print(f"{tried} mutants, {len(EQUIVALENT)} change nothing, {len(alive)} survive")
+    sys.exit(bool(alive))
+
+
+if __name__ == "__main__":
+    main()
