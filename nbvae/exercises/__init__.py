@@ -7,6 +7,13 @@ from nbvae.exercises.draft import (
     check_neg_elbo,
     check_pick_link,
 )
+from nbvae.exercises.fast import (
+    check_bag,
+    check_log_prob,
+    check_residual,
+    check_smells,
+    check_sum_over_cells,
+)
 from nbvae.exercises.latent_space import (
     check_expected_squared_distance,
     check_neighbours_agree,
@@ -22,6 +29,7 @@ from nbvae.exercises.training import (
 )
 
 __all__ = [
+    "check_bag",
     "check_draw",
     "check_epochs_to_travel",
     "check_expected_squared_distance",
@@ -29,11 +37,15 @@ __all__ = [
     "check_kl_to_prior",
     "check_kl_weight",
     "check_learned_mean",
+    "check_log_prob",
     "check_neg_elbo",
     "check_neighbours_agree",
     "check_one_epoch",
     "check_pick_link",
     "check_purity",
+    "check_residual",
     "check_rotate",
+    "check_smells",
     "check_stop",
+    "check_sum_over_cells",
 ]
