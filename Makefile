@@ -11,7 +11,7 @@ BIN_SCVI := .venv-scvi/bin
 READY_SCVI := .venv-scvi/.ready
 SITE := _build/html/index.html
 
-.PHONY: help book serve test parity bench outputs student clean
+.PHONY: help book serve test parity bench mutants census outputs student clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make test     run the tests and every notebook"
 	@echo "make parity   compare the loss with that of scvi-tools"
 	@echo "make bench    race scvi-tools (hours; benchmarks/run.py says how to run parts)"
+	@echo "make mutants  break each formula of the core and see a test fail (half an hour)"
+	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make student  write student/, the notebooks without the solutions"
 	@echo "make clean    remove what was built (not .venv, not student/)"
@@ -41,6 +43,12 @@ parity: $(READY_SCVI)
 
 bench: $(READY_SCVI)
 	$(BIN_SCVI)/python -m benchmarks.run all
+
+mutants: $(READY)
+	$(BIN)/python tools/mutants.py
+
+census: $(READY)
+	$(BIN)/python tools/census.py --time
 
 outputs: $(READY)
 	$(BIN)/python tools/outputs.py

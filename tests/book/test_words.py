@@ -1,0 +1,60 @@
+"""The words of the book: spelled right, enough of them and not too many, links in one list."""
+
+import subprocess
+import sys
+
+import pytest
+from census import census
+from nbformat import v4
+from notebooks import BOOK, ROOT, chapters, read
+from rules import links, markdown
+
+CHAPTERS = chapters()
+PAGES = [*CHAPTERS, *sorted(BOOK.glob("*.md")), ROOT / "README.md"]
+LICENCE = "https://creativecommons.org/licenses/by/4.0/"
+chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def text_of(page):
+    return markdown(read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
+
+
+def misspelled(text):
+    """What codespell complains about, a line each."""
+    command = [sys.executable, "-m", "codespell_lib", "--builtin", "clear,rare", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if "==>" in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_words_are_spelled_right(page):
+    assert misspelled(text_of(page)) == []
+
+
+def test_a_misspelled_word_is_found():
+    assert len(misspelled("A varience, seperately.")) == 2
+
+
+@chapter
+def test_a_chapter_has_its_measure(path):
+    counts = census(read(path))
+    assert 1500 <= counts.words <= 3500
+    assert counts.figures >= 5
+    assert counts.predictions >= 1
+    assert counts.exercises >= 4
+    assert counts.claims >= 15
+
+
+def test_the_census_counts_what_is_there():
+    text = "Two words $x^2$.\n\n**Predict first:** which?\n\n**Figure 1.1.** A picture."
+    code = "assert True\nnp.testing.assert_allclose(a, b)"
+    broken = v4.new_code_cell("a b", metadata={"tags": ["raises-exception"]})
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell(text), v4.new_code_cell(code), broken])
+    assert census(notebook) == (7, 1, 1, 0, 2)  # a lone A is no word here
+
+
+@chapter
+def test_other_sites_are_linked_from_the_references_alone(path):
+    """Else a dead link would have to be looked for in twelve notebooks."""
+    known = {*links((BOOK / "references.md").read_text(encoding="utf-8")), LICENCE}
+    assert {link for link in links(text_of(path)) if link.startswith("http")} <= known

@@ -1,0 +1,73 @@
+"""Count what the chapters hold: `make census`. With --time, run each under nbval and time it."""
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import student
+from nbformat import NotebookNode
+from notebooks import ROOT, chapters, code_cells, read, tags
+
+MATHS = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+class Census(NamedTuple):
+    """What a chapter holds."""
+
+    words: int  # of text, without code and formulas
+    figures: int
+    predictions: int  # places where the reader is asked to predict first
+    exercises: int
+    claims: int  # assertions in visible cells, those of torch.testing and numpy.testing among them
+
+
+def census(notebook: NotebookNode) -> Census:
+    """Count a chapter."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return Census(
+        words=len(WORD.findall(MATHS.sub(" ", text))),
+        figures=len(re.findall(r"^\*\*Figure \d+\.\d+\.\*\*", text, re.MULTILINE)),
+        predictions=text.count("**Predict first:**"),
+        exercises=len(student.exercises(notebook)),
+        claims=sum(
+            _claims(cell.source)
+            for cell in code_cells(notebook)
+            if "raises-exception" not in tags(cell)  # it may not even be Python
+        ),
+    )
+
+
+def _claims(source: str) -> int:
+    nodes = list(ast.walk(ast.parse(source)))
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    by_name = sum(isinstance(f, ast.Attribute) and f.attr.startswith("assert_") for f in called)
+    return by_name + sum(isinstance(node, ast.Assert) for node in nodes)
+
+
+def nbval_seconds(path: Path) -> str:
+    """Run a chapter as the course checker does."""
+    start = perf_counter()
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    return f"{perf_counter() - start:.0f} s" + (" FAILED" if done.returncode else "")
+
+
+def main() -> None:
+    """Print one line a chapter."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--time", action="store_true", help="run each chapter under nbval")
+    timed = parser.parse_args().time
+    print(f"{'chapter':24}" + "".join(f"{field:>13}" for field in Census._fields))
+    for path in chapters():
+        counts = "".join(f"{count:13,}" for count in census(read(path)))
+        print(f"{path.stem:24}{counts}  {nbval_seconds(path) if timed else ''}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
