@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 
 from nbvae.exercises._check import Diagnosis, as_tensor, close, exercise, solved
+from nbvae.module import NBVAE
 
 
 @exercise("5.1", "every link is resolved, and a wrong name stops where it is written.")
@@ -166,6 +167,34 @@ def check_neg_elbo(neg_elbo: Callable) -> Diagnosis:
         )
     if not close(answer[-1], right[-1]):
         return "the empty cell's reconstruction should be 0, which leaves its KL."
+    return None
+
+
+@exercise("5.6", "it runs, it is finite, it trains, and it is wrong: only an outside view tells.")
+def check_sabotaged(sabotaged: type) -> Diagnosis:
+    """Run it beside the right module with the same weights and noise."""
+    torch.manual_seed(0)
+    right, wrong = NBVAE(30, 4), solved(sabotaged(30, 4))
+    if not isinstance(wrong, NBVAE):
+        return "it should be a subclass of NBVAE."
+    if missing := wrong.load_state_dict(right.state_dict(), strict=False).missing_keys:
+        return f"it has weights that NBVAE has not: {', '.join(missing)}. Change what it computes."
+    x, noise = torch.poisson(3 * torch.rand(16, 30)), torch.randn(16, 4)
+    output, expected = wrong(x, noise=noise), right(x, noise=noise).loss
+    if not torch.isfinite(output.loss):
+        return "the loss is not finite: the first step would report it."
+    if close(output.loss, expected, within=1e-5):
+        return "the loss is still the negative ELBO."
+    if not output.loss.requires_grad:
+        return "the loss has no gradient: backward() would report it."
+    output.loss.backward()
+    unmoved = [
+        name
+        for name, weights in wrong.named_parameters()
+        if weights.grad is None or not weights.grad.any()
+    ]
+    if unmoved:
+        return f"{unmoved[0]} gets no gradient: whoever looks at the weights would notice."
     return None
 
 

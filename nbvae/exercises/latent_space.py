@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.distance import pdist
 
+from nbvae.evaluation import cluster_agreement
 from nbvae.exercises._check import Diagnosis, close, exercise, solved
 
 
@@ -80,6 +81,29 @@ def check_neighbours_agree(neighbours_agree: Callable) -> Diagnosis:
     ):
         return "these are the farthest cells, not the nearest."
     return f"it should be {agreement(1, k + 1):.3f} for the check's cells, not {value:.3f}."
+
+
+@exercise("7.5", "perfect scores, and it has never seen a count.")
+def check_beautiful(beautiful: Callable) -> Diagnosis:
+    """Score it as the chapter scores embeddings, with labels of the check's own."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice(list("abcdefghij"), 200)
+    z = np.asarray(solved(beautiful(labels.copy(), np.random.default_rng(1))), dtype=float)
+    if z.shape != (200, 2):
+        return f"the coordinates should have shape (200, 2), not {z.shape}."
+    if not np.isfinite(z).all():
+        return "some coordinates are not finite."
+    agreement = cluster_agreement(z, labels)
+    if agreement.ari < 0.1:
+        return f"the ARI is {agreement.ari:.2f}: the labels have not been used."
+    if agreement.ari < 0.9:
+        return f"the ARI is {agreement.ari:.2f}: k-means does not find every label apart."
+    if agreement.silhouette < 0.9:
+        return (
+            f"the silhouette is {agreement.silhouette:.2f}: the groups scatter too much for their "
+            "distance."
+        )
+    return None
 
 
 @exercise("7.4", "two cells that are uncertain are expected to lie further apart than their means.")

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import torch
+from anndata import AnnData
 from torch import Tensor, nn
 
+from nbvae.datasets import pbmc68k_sample
 from nbvae.exercises._check import Diagnosis, as_tensor, close, exercise, solved
-from nbvae.module import LossOutput
+from nbvae.module import NBVAE, LossOutput
+from nbvae.run import TrainingDivergedError
+from nbvae.settings import TrainerSettings
+from nbvae.trainer import Trainer
 
 
 @exercise("6.1", "from 0 to 1 in one line, and no further.")
@@ -197,3 +203,37 @@ def _number(value: object) -> float:
 def _pair(value: object) -> tuple[int, int]:
     best, last = solved(value)
     return int(best), int(last)
+
+
+@exercise("6.6", "and the trainer said nothing: it can't know what a good loss would be.")
+def check_ruin(ruin: Callable) -> Diagnosis:
+    """Train with the answer's settings and with the defaults, 20 epochs on the sample."""
+    settings = dict(solved(ruin()))
+    if taken := settings.keys() & _CHECKS_OWN:
+        return f"{', '.join(sorted(taken))} is the check's own: choose other settings."
+    if not settings:
+        return "these are the defaults."
+    if unknown := settings.keys() - {field.name for field in fields(TrainerSettings)}:
+        return f"TrainerSettings has no {', '.join(sorted(unknown))}."
+    adata = pbmc68k_sample()
+    default = _held_out_after_20_epochs(adata)
+    try:
+        ruined = _held_out_after_20_epochs(adata, **settings)
+    except TrainingDivergedError:
+        return "the training broke off with an error: someone would notice. Ruin it quietly."
+    if ruined < default - 5:
+        return "this is better than the defaults. Congratulations, but it is another exercise."
+    if ruined < default + 50:
+        return "this is less than 50 nats worse than with the defaults."
+    return None
+
+
+_CHECKS_OWN = {"max_epochs", "seed", "holdout_fraction", "stratify_by", "device", "progress"}
+
+
+def _held_out_after_20_epochs(adata: AnnData, **settings: object) -> float:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = NBVAE.for_counts(adata)
+        trainer = Trainer(max_epochs=20, device="cpu", progress=False, **settings)
+        return trainer.fit(module, adata)["held_out_neg_elbo"].iloc[-1]

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 
+from nbvae import NBVAE
+
 
 def pick_link_by_match(link):
     match link:
@@ -72,7 +74,43 @@ def mean_over_genes(x, m, v, s, t):
     return (neg_elbo_by_distributions(x, m, v, s, t) - kl) / x.shape[1] + kl
 
 
+class DoubleKL(NBVAE):
+    def loss(self, x, inference, generative, *, kl_weight=1.0):
+        return super().loss(x, inference, generative, kl_weight=2 * kl_weight)
+
+
+class MixedMeanings(NBVAE):
+    def inference(self, x, *, batch=None, noise=None):
+        q = super().inference(x, batch=batch, noise=noise)
+        return q._replace(z=q.qz_mean + q.qz_logvar.exp() * noise)
+
+
+class Infinite(NBVAE):
+    def loss(self, x, inference, generative, *, kl_weight=1.0):
+        right = super().loss(x, inference, generative, kl_weight=kl_weight)
+        return right._replace(loss=right.loss / 0)
+
+
+class Unmoved(NBVAE):
+    def loss(self, x, inference, generative, *, kl_weight=1.0):
+        right = super().loss(x, inference, generative, kl_weight=kl_weight)
+        return right._replace(loss=right.kl.mean())
+
+
+class Detached(NBVAE):
+    def loss(self, x, inference, generative, *, kl_weight=1.0):
+        right = super().loss(x, inference, generative, kl_weight=kl_weight)
+        return right._replace(loss=2 * right.loss.detach())
+
+
+class Another(NBVAE):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.extra = nn.Parameter(torch.zeros(3))
+
+
 RIGHT = {
+    "sabotaged": (DoubleKL, MixedMeanings),
     "pick_link": (pick_link_by_match, pick_link_by_dictionary),
     "draw": (
         lambda m, v, e: m + (v / 2).exp() * e,
@@ -90,6 +128,12 @@ RIGHT = {
 }
 
 WRONG = [
+    ("sabotaged", NBVAE, "still the negative ELBO"),
+    ("sabotaged", Infinite, "not finite"),
+    ("sabotaged", Unmoved, "gets no gradient"),
+    ("sabotaged", Detached, "has no gradient"),
+    ("sabotaged", Another, "extra"),
+    ("sabotaged", nn.Linear, "subclass of NBVAE"),
     ("pick_link", no_refusal, "names that nobody defined"),
     ("pick_link", falsy_link, "empty nn.Sequential"),
     ("pick_link", lambda link: link, "can't be called"),

@@ -56,7 +56,19 @@ def agree_k_plus_one(z, labels, k):
     return agree_with_itself(z, labels, k + 1)
 
 
+def islands(labels, rng):
+    codes = {label: i for i, label in enumerate(sorted(set(labels)))}
+    x = np.array([[10 * codes[label], 5 * (codes[label] % 2)] for label in labels])
+    return x + 0.1 * rng.random(x.shape)
+
+
+def islands_of_points(labels, rng):
+    places = {label: (i % 3, i // 3) for i, label in enumerate(np.unique(labels))}
+    return np.array([places[label] for label in labels]) + rng.normal(0, 1e-3, (len(labels), 2))
+
+
 RIGHT = {
+    "beautiful": (islands, islands_of_points),
     "purity": (purity_by_table, purity_by_loop),
     "rotate": (rotate_by_qr, rotate_by_svd),
     "neighbours_agree": (agree_by_sklearn, agree_by_loop),
@@ -67,6 +79,10 @@ RIGHT = {
 }
 
 WRONG = [
+    ("beautiful", lambda k, r: r.standard_normal((len(k), 2)), "have not been used"),
+    ("beautiful", lambda k, r: islands(k, r) + 0.8 * r.standard_normal((len(k), 2)), "scatter"),
+    ("beautiful", lambda k, r: islands(k, r)[:, 0], "shape"),
+    ("beautiful", lambda k, r: islands(np.where(k == "b", "a", k), r), "find every label"),
     ("purity", purity_mean_of_means, "as much as a large one"),
     ("purity", lambda c, k: 10 * purity_by_loop(c, k), "divide"),
     ("purity", lambda c, k: purity_by_loop(k, c), "commonest label of each"),

@@ -135,6 +135,7 @@ def not_stratified(groups, fraction, rng):
 
 
 RIGHT = {
+    "ruin": (lambda: {"learning_rate": 1e-5}, lambda: dict(batch_size=100_000, learning_rate=1e-4)),
     "kl_weight": (
         lambda e, p, w: min(1.0, (e - 1 + p) / w) if w else 1,
         lambda e, p, w: float(np.clip((e - 1 + p) / max(w, 1e-9), 0, 1)),
@@ -149,6 +150,10 @@ RIGHT = {
 }
 
 WRONG = [
+    ("ruin", lambda: {}, "the defaults"),
+    ("ruin", lambda: {"max_epochs": 1}, "the check's own"),
+    ("ruin", lambda: {"speed": 3}, "has no speed"),
+    ("ruin", lambda: {"learning_rate": 3e-3}, "less than 50 nats"),
     ("kl_weight", lambda e, p, w: min(1, e / w) if w else 1, "once an epoch"),
     ("kl_weight", lambda e, p, w: (e - 1 + p) / w if e <= w else 1.0 * (w == 0), "stay at 1"),
     ("kl_weight", lambda e, p, w: (e - 1 + p) / w if w else 1, "above 1"),

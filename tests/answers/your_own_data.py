@@ -1,0 +1,158 @@
+"""Answers to the exercises of nbvae/exercises/your_own_data.py, right and wrong."""
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def quality_by_masks(counts, names):
+    mito = np.array([name.upper().startswith("MT-") for name in names])
+    library = counts.sum(axis=1)
+    return library, (counts > 0).sum(axis=1), counts[:, mito].sum(axis=1) / library
+
+
+def quality_by_loops(counts, names):
+    rows = []
+    for row in counts:
+        mito = sum(n for n, name in zip(row, names, strict=True) if name[:3] in ("MT-", "mt-"))
+        rows.append((sum(row), sum(n > 0 for n in row), mito / sum(row)))
+    return tuple(map(list, zip(*rows, strict=True)))
+
+
+def quality_with(test, scale=1.0):
+    def quality(counts, names):
+        library, detected, _ = quality_by_masks(counts, names)
+        mito = np.array([test(name) for name in names])
+        return library, detected, scale * counts[:, mito].sum(axis=1) / library
+
+    return quality
+
+
+def quality_of_genes(counts, names):
+    return counts.sum(axis=0), (counts > 0).sum(axis=0), counts.mean(axis=0)
+
+
+def weight_by_formula(n_cells):
+    return (max(1, min(400, round(8_000_000 / n_cells))) - 1) / 400
+
+
+def weight_by_walking(n_cells):
+    epochs = 400 if n_cells <= 20_000 else max(round(400 * 20_000 / n_cells), 1)
+    return [epoch / 400 for epoch in range(epochs)][-1]
+
+
+def align_by_names(table, genes):
+    missing = set(genes) - set(table.var_names)
+    if missing:
+        raise KeyError(f"missing: {sorted(missing)}")
+    return table[:, genes].copy()
+
+
+def align_by_positions(table, genes):
+    where = table.var_names.get_indexer(genes)
+    if (where < 0).any():
+        raise KeyError([gene for gene, i in zip(genes, where, strict=True) if i < 0])
+    return table[:, where].copy()
+
+
+def align_unordered(table, genes):
+    return table[:, table.var_names.isin(genes)].copy()
+
+
+def align_by_renaming(table, genes):
+    renamed = align_unordered(table, genes)
+    renamed.var_names = genes
+    return renamed
+
+
+def align_silently(table, genes):
+    return table[:, [gene for gene in genes if gene in table.var_names]].copy()
+
+
+def align_mute(table, genes):
+    try:
+        return align_by_names(table, genes)
+    except KeyError:
+        raise KeyError("some genes are missing") from None
+
+
+def linear(weight, bias):
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+    return layer
+
+
+def trunk_by_cat(mean, logvar, order=1, blind=0.0):
+    (a, _, c), (b, _, d) = mean.layers, logvar.layers
+    off = torch.full_like(c.weight, blind)
+    heads = [
+        linear(torch.cat([c.weight, off], dim=1), c.bias),
+        linear(torch.cat([off, d.weight], dim=1), d.bias),
+    ]
+    trunk = linear(torch.cat([a.weight, b.weight]), torch.cat([a.bias, b.bias]))
+    return trunk, *heads[::order]
+
+
+def trunk_by_blocks(mean, logvar):
+    (a, _, c), (b, _, d) = mean.layers, logvar.layers
+    hidden = a.out_features
+    trunk = nn.Linear(a.in_features, 2 * hidden)
+    heads = nn.Linear(2 * hidden, c.out_features), nn.Linear(2 * hidden, d.out_features)
+    with torch.no_grad():
+        trunk.weight[:hidden], trunk.weight[hidden:] = b.weight, a.weight  # the other way round
+        trunk.bias[:hidden], trunk.bias[hidden:] = b.bias, a.bias
+        for head, last, own in zip(heads, (c, d), (1, 0), strict=True):
+            head.weight.zero_()
+            head.weight[:, own * hidden : (own + 1) * hidden] = last.weight
+            head.bias.copy_(last.bias)
+    return trunk, *heads
+
+
+def trunk_of_one(mean, logvar):
+    (a, _, c), (_, _, d) = mean.layers, logvar.layers
+    return a, c, d
+
+
+def trunk_without_biases(mean, logvar):
+    trunk, *heads = trunk_by_cat(mean, logvar)
+    nn.init.zeros_(trunk.bias)
+    return trunk, *heads
+
+
+def report(before, after, verdict, changed="n_latent"):
+    return lambda: {"changed": changed, "before": before, "after": after, "verdict": verdict}
+
+
+RIGHT = {
+    "quality": (quality_by_masks, quality_by_loops),
+    "last_kl_weight": (weight_by_formula, weight_by_walking),
+    "align": (align_by_names, align_by_positions),
+    "one_trunk": (trunk_by_cat, trunk_by_blocks),
+    "experiment": (
+        report([672.3, 680.3, 675.6], [673.8, 675.4, 675.8], "can't tell"),
+        report([672.3, 680.3, 675.6, 670.0], np.array([668.1, 676.0, 671.9, 665.8]), "better"),
+    ),
+}
+
+WRONG = [
+    ("quality", quality_with(lambda name: name.upper().startswith("MT")), "the hyphen matters"),
+    ("quality", quality_with(lambda name: name.startswith("MT-")), "mouse genes are missing"),
+    ("quality", quality_with(lambda name: name[:3] in ("MT-", "mt-"), 100), "percentage"),
+    ("quality", quality_of_genes, "total of a cell"),
+    ("last_kl_weight", lambda n: max(1, min(400, round(8e6 / n))) / 400, "number E − 1"),
+    ("last_kl_weight", lambda n: 1.0, "longer than the warm-up"),
+    ("last_kl_weight", lambda n: (min(400, 8e6 / n) - 1) / 400, "round it"),
+    ("last_kl_weight", lambda n: (round(8e6 / n) - 1) / 400, "between 0 and 1"),
+    ("align", align_unordered, "in another order"),
+    ("align", align_by_renaming, "not moved with them"),
+    ("align", align_silently, "passed over in silence"),
+    ("align", align_mute, "should name"),
+    ("one_trunk", lambda m, v: trunk_by_cat(m, v, order=-1), "swapped"),
+    ("one_trunk", lambda m, v: trunk_by_cat(m, v, blind=0.1), "must be 0"),
+    ("one_trunk", trunk_of_one, "two times 5"),
+    ("one_trunk", trunk_without_biases, "weights and biases"),
+    ("experiment", report([672.3, 680.3, 675.6], [670.0, 676.0, 673.6], "better"), "scatter"),
+    ("experiment", report([672.0, 680.0, 675.0], [668.0, 676.1, 671.0], "worse"), "wrong way"),
+    ("experiment", report([672.0], [668.0], "better"), "anecdote"),
+    ("experiment", report([672.0, 680.0, 675.0], [236.0, 240.0, 238.0], "better"), "comparable"),
+]
