@@ -97,9 +97,7 @@ def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
     return None
 
 
-@exercise(
-    "12.3", "the model's genes, in the model's order, or an error that names what is missing."
-)
+@exercise("12.3", "the model's genes, in the model's order, or an error that names what lacks.")
 def check_align(align: Callable) -> Diagnosis:
     """Shuffle columns, add a gene, take one away."""
     genes = ["LYZ", "CD3D", "NKG7", "CD79A"]
