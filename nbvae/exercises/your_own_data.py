@@ -97,7 +97,7 @@ def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
     return None
 
 
-@exercise("12.3", "the model's genes, in the model's order, or an error that names what lacks.")
+@exercise("12.3", "the model's genes, in the model's order, or an error that names the missing.")
 def check_align(align: Callable) -> Diagnosis:
     """Shuffle columns, add a gene, take one away."""
     genes = ["LYZ", "CD3D", "NKG7", "CD79A"]
@@ -125,7 +125,7 @@ def check_align(align: Callable) -> Diagnosis:
     return "a missing gene is passed over in silence, so the columns no longer fit the model."
 
 
-@exercise("12.4", "and so every model of ours is one of theirs, with 256 hidden units.")
+@exercise("12.4", "and so every model of ours is one of theirs, with 256 hidden units and zeros.")
 def check_one_trunk(one_trunk: Callable) -> Diagnosis:
     """Run both on the same rows; then look which part does not fit."""
     torch.manual_seed(0)
