@@ -1,5 +1,12 @@
 """The checks of the book's exercises, one module a chapter, one function an exercise."""
 
+from nbvae.exercises.counts import (
+    check_noisy_gene,
+    check_poisson_index,
+    check_spurious,
+    check_thin,
+    check_zeros_at_depth,
+)
 from nbvae.exercises.draft import (
     check_draw,
     check_kl_to_prior,
@@ -22,6 +29,13 @@ from nbvae.exercises.latent_space import (
     check_purity,
     check_rotate,
 )
+from nbvae.exercises.negative_binomial import (
+    check_breaking_point,
+    check_draw_counts,
+    check_estimate,
+    check_for_scipy,
+    check_zero_probability,
+)
 from nbvae.exercises.training import (
     check_epochs_to_travel,
     check_hold_out,
@@ -29,6 +43,12 @@ from nbvae.exercises.training import (
     check_one_epoch,
     check_ruin,
     check_stop,
+)
+from nbvae.exercises.using_the_model import (
+    check_averaging_weights,
+    check_genes_called,
+    check_passengers,
+    check_path,
 )
 from nbvae.exercises.your_own_data import (
     check_align,
@@ -40,12 +60,18 @@ from nbvae.exercises.your_own_data import (
 
 __all__ = [
     "check_align",
+    "check_averaging_weights",
     "check_bag",
     "check_beautiful",
+    "check_breaking_point",
     "check_draw",
+    "check_draw_counts",
     "check_epochs_to_travel",
+    "check_estimate",
     "check_expected_squared_distance",
     "check_experiment",
+    "check_for_scipy",
+    "check_genes_called",
     "check_hold_out",
     "check_kl_to_prior",
     "check_kl_weight",
@@ -54,9 +80,13 @@ __all__ = [
     "check_log_prob",
     "check_neg_elbo",
     "check_neighbours_agree",
+    "check_noisy_gene",
     "check_one_epoch",
     "check_one_trunk",
+    "check_passengers",
+    "check_path",
     "check_pick_link",
+    "check_poisson_index",
     "check_purity",
     "check_quality",
     "check_residual",
@@ -64,6 +94,10 @@ __all__ = [
     "check_ruin",
     "check_sabotaged",
     "check_smells",
+    "check_spurious",
     "check_stop",
     "check_sum_over_cells",
+    "check_thin",
+    "check_zero_probability",
+    "check_zeros_at_depth",
 ]

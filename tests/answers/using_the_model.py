@@ -1,0 +1,133 @@
+"""Answers to the exercises of nbvae/exercises/using_the_model.py, right and wrong."""
+
+import numpy as np
+from scipy.sparse import csgraph
+from sklearn.neighbors import kneighbors_graph
+
+from nbvae.expression import expected_fdr
+
+
+def called_by_package(probability, fdr):
+    return (expected_fdr(np.sort(probability)[::-1]) <= fdr).sum()
+
+
+def called_by_loop(probability, fdr):
+    doubt, n = 0.0, 0
+    for p in sorted(probability, reverse=True):
+        if (doubt + 1 - p) / (n + 1) > fdr:
+            break
+        doubt, n = doubt + 1 - p, n + 1
+    return n
+
+
+def called_one_by_one(probability, fdr):
+    return (1 - probability <= fdr).sum()
+
+
+def called_by_sum(probability, fdr):
+    return (np.cumsum(np.sort(1 - probability)) <= fdr).sum()
+
+
+def called_unsorted(probability, fdr):
+    return (np.cumsum(1 - probability) / np.arange(1, len(probability) + 1) <= fdr).sum()
+
+
+def called_from_below(probability, fdr):
+    return called_unsorted(np.sort(probability), fdr)
+
+
+def passengers_by_formula(n_sure, p, fdr):
+    left = round(1 - p - fdr, 12)
+    return np.inf if left <= 0 else int(n_sure * fdr / left + 1e-9)
+
+
+def passengers_by_counting(n_sure, p, fdr):
+    if 1 - p <= fdr:
+        return np.inf
+    k = 0
+    while (k + 1) * (1 - p) <= fdr * (n_sure + k + 1):
+        k += 1
+    return k
+
+
+def weights_by_halves(noise):
+    order = np.argsort(noise.sum(axis=1))
+    weights = np.zeros((len(noise), len(noise)))
+    for part in np.array_split(order, 2):
+        weights[np.ix_(part, part)] = 1 / len(part)
+    return weights
+
+
+def weights_by_corners(noise):
+    """All cells lean towards the cells that are high in both genes, by how high they are."""
+    rank = noise.sum(axis=1).argsort().argsort() / (len(noise) - 1)
+    top, bottom = rank > 0.7, rank < 0.3
+    return rank[:, None] * top / top.sum() + (1 - rank[:, None]) * bottom / bottom.sum()
+
+
+def weights_by_difference(noise):
+    return weights_by_halves(noise * [1, -1])
+
+
+def weights_by_chance(noise):
+    return weights_by_halves(np.random.default_rng(3).standard_normal(noise.shape))
+
+
+def path_by_dense_graph(latent, start, end):
+    cost = np.linalg.norm(latent[:, None] - latent[None], axis=-1) ** 4
+    _, before = csgraph.dijkstra(cost, indices=start, return_predecessors=True)
+    rows = [end]
+    while rows[0] != start:
+        rows.insert(0, before[rows[0]])
+    return latent[rows]
+
+
+def path_by_spanning_tree(latent, start, end):
+    """The tree of least total length has the path whose longest step is as short as can be."""
+    graph = kneighbors_graph(latent, 20, mode="distance")
+    tree = csgraph.minimum_spanning_tree(graph)
+    _, before = csgraph.depth_first_order(tree, start, directed=False)
+    rows = [end]
+    while rows[-1] != start:
+        rows.append(before[rows[-1]])
+    return latent[rows][::-1]
+
+
+def straight_line(latent, start, end):
+    share = np.linspace(0, 1, 50)[:, None]
+    return (1 - share) * latent[start] + share * latent[end]
+
+
+def by_random_cells(latent, start, end):
+    between = np.random.default_rng(0).choice(len(latent), 8)
+    return latent[[start, *between, end]]
+
+
+RIGHT = {
+    "genes_called": (called_by_package, called_by_loop),
+    "passengers": (passengers_by_formula, passengers_by_counting),
+    "averaging_weights": (weights_by_halves, weights_by_corners),
+    "path": (path_by_dense_graph, path_by_spanning_tree),
+}
+
+WRONG = [
+    ("genes_called", called_one_by_one, "asks each gene"),
+    ("genes_called", called_by_sum, "take the mean"),
+    ("genes_called", called_unsorted, "the surest go first"),
+    ("genes_called", called_from_below, "begin with the largest"),
+    ("genes_called", lambda p, fdr: max(called_by_loop(p, fdr), 1), "return 0"),
+    ("passengers", lambda n, p, fdr: n * fdr // (1 - p), "divide by n + k"),
+    ("passengers", lambda n, p, fdr: n * fdr / (1 - p - fdr), "round down"),
+    ("passengers", lambda n, p, fdr: np.floor(n * fdr / (p - fdr)), "false with 1 − p"),
+    ("passengers", lambda n, p, fdr: n + passengers_by_counting(n, p, fdr), "whole list"),
+    ("passengers", lambda n, p, fdr: max(passengers_by_formula(n, min(p, 0.94), fdr), 0), "np.inf"),
+    ("averaging_weights", lambda noise: np.eye(len(noise)), "is the limit"),
+    ("averaging_weights", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
+    ("averaging_weights", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),
+    ("averaging_weights", weights_by_difference, "of the opposite"),
+    ("averaging_weights", lambda noise: np.cov(noise), "negative"),
+    ("path", straight_line, "straight line"),
+    ("path", by_random_cells, "crosses empty space"),
+    ("path", lambda z, a, b: path_by_dense_graph(z, a, b)[::-1], "backwards"),
+    ("path", lambda z, a, b: path_by_dense_graph(z, a, b)[1:], "begin at"),
+]
