@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nbvae.counts import count_matrix
 from nbvae.entries import Entries
+from nbvae.module import LossOutput
 
 
 class Cells(NamedTuple):
@@ -64,7 +65,7 @@ class Cells(NamedTuple):
             yield self.counts[some], others
 
 
-def loss_of(module: nn.Module, x: Tensor, entries: Entries, **arguments: object) -> NamedTuple:
+def loss_of(module: nn.Module, x: Tensor, entries: Entries, **arguments: object) -> LossOutput:
     """Compute the loss of a minibatch, by the module's shortcut if it has one.
 
     Args:
