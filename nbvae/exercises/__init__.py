@@ -1,5 +1,12 @@
 """The checks of the book's exercises, one module a chapter, one function an exercise."""
 
+from nbvae.exercises.batches import (
+    check_integration_score,
+    check_mixed,
+    check_partner_is_right,
+    check_perfect_mixing,
+    check_thinned_moments,
+)
 from nbvae.exercises.counts import (
     check_noisy_gene,
     check_poisson_index,
@@ -82,19 +89,23 @@ __all__ = [
     "check_for_scipy",
     "check_genes_called",
     "check_hold_out",
+    "check_integration_score",
     "check_kl_to_prior",
     "check_kl_weight",
     "check_last_kl_weight",
     "check_learned_mean",
     "check_log_prob",
+    "check_mixed",
     "check_neg_elbo",
     "check_neighbours_agree",
     "check_noisy_gene",
     "check_one_epoch",
     "check_one_trunk",
     "check_p_value",
+    "check_partner_is_right",
     "check_passengers",
     "check_path",
+    "check_perfect_mixing",
     "check_pick_link",
     "check_pit",
     "check_poisson_index",
@@ -110,6 +121,7 @@ __all__ = [
     "check_stop",
     "check_sum_over_cells",
     "check_thin",
+    "check_thinned_moments",
     "check_zero_probability",
     "check_zeros_at_depth",
 ]
