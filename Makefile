@@ -11,7 +11,7 @@ BIN_SCVI := .venv-scvi/bin
 READY_SCVI := .venv-scvi/.ready
 SITE := _build/html/index.html
 
-.PHONY: help book serve test parity bench mutants census outputs student clean
+.PHONY: help book serve test parity bench mutants census outputs student grade clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make student  write student/, the notebooks without the solutions"
+	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
@@ -55,6 +56,9 @@ outputs: $(READY)
 
 student: $(READY)
 	$(BIN)/python tools/student.py
+
+grade: $(READY)
+	$(BIN)/python tools/grade.py $(CLASS)
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache
