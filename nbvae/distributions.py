@@ -8,6 +8,7 @@ logarithm finite.
 """
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -36,11 +37,13 @@ def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         log_theta: log θ, broadcastable to ``x``.
 
     Returns:
-        log NB(x; μ, θ), natural logarithm, in the shape that the arguments broadcast to.
+        log NB(x; μ, θ), natural logarithm, in the shape that the arguments broadcast to and the
+        widest of their types.
 
     """
-    x, log_mean, log_theta = torch.broadcast_tensors(x, log_mean, log_theta)
-    return _NBLogProb.apply(x, log_mean, log_theta)
+    alike = torch.broadcast_tensors(x, log_mean, log_theta)
+    dtype = reduce(torch.promote_types, (values.dtype for values in alike))
+    return _NBLogProb.apply(*(values.to(dtype) for values in alike))
 
 
 def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:

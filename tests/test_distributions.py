@@ -216,6 +216,28 @@ def test_arguments_broadcast():
             torch.testing.assert_close(result[cell, gene], alone)
 
 
+@pytest.mark.parametrize(
+    ("counts", "logs", "widest"),
+    [
+        (torch.float64, torch.float32, torch.float64),
+        (torch.float32, torch.float64, torch.float64),
+        (torch.int64, torch.float32, torch.float32),
+        (torch.uint16, torch.float32, torch.float32),
+    ],
+)
+def test_types_are_promoted_to_the_widest(counts, logs, widest):
+    x = torch.tensor([0, 2, 7], dtype=counts)
+    log_mean = torch.tensor([0.5, -0.5, 1.0], dtype=logs, requires_grad=True)
+    found = nb_log_prob(x, log_mean, torch.tensor(0.25, dtype=logs))
+    found.sum().backward()
+    mean, theta = log_mean.detach().double().exp().numpy(), math.exp(0.25)
+    exact = scipy.stats.nbinom.logpmf([0, 2, 7], theta, theta / (theta + mean))
+    assert found.dtype == widest
+    assert np.allclose(found.detach().numpy(), exact, rtol=1e-5)
+    assert log_mean.grad.dtype == logs
+    assert torch.isfinite(log_mean.grad).all()
+
+
 @pytest.mark.parametrize("count", [0.0, 3.0])
 def test_one_count_broadcasts_against_many_parameters(count):
     """Else a scalar count could not be scored under several means."""
