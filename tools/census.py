@@ -50,23 +50,44 @@ def _claims(source: str) -> int:
     return by_name + sum(isinstance(node, ast.Assert) for node in nodes)
 
 
-def nbval_seconds(path: Path) -> str:
-    """Run a chapter as the course checker does."""
+def minutes(notebook: NotebookNode) -> int:
+    """Return how long the head of a chapter says that it runs."""
+    return int(re.search(r"\*\*Minutes on a CPU\*\* (\d+)", notebook.cells[0].source)[1])
+
+
+def nbval_seconds(path: Path) -> float:
+    """Run a chapter as the course checker does.
+
+    Raises:
+        SystemExit: a cell fails.
+
+    """
     start = perf_counter()
     command = [sys.executable, "-m", "pytest", "-q", "--nbval", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True)
-    return f"{perf_counter() - start:.0f} s" + (" FAILED" if done.returncode else "")
+    if subprocess.run(command, cwd=ROOT, capture_output=True).returncode:
+        sys.exit(f"{path.name} fails; see {' '.join(command[1:])}")
+    return perf_counter() - start
 
 
 def main() -> None:
-    """Print one line a chapter."""
+    """Print one line a chapter; with --time, fail where a chapter's head promises too little."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--time", action="store_true", help="run each chapter under nbval")
     timed = parser.parse_args().time
     print(f"{'chapter':24}" + "".join(f"{field:>13}" for field in Census._fields))
+    total, late = 0.0, []
     for path in chapters():
-        counts = "".join(f"{count:13,}" for count in census(read(path)))
-        print(f"{path.stem:24}{counts}  {nbval_seconds(path) if timed else ''}", flush=True)
+        notebook = read(path)
+        counts = "".join(f"{count:13,}" for count in census(notebook))
+        seconds = nbval_seconds(path) if timed else 0.0
+        total += seconds
+        print(f"{path.stem:24}{counts}" + f"{seconds:8.0f} s" * timed, flush=True)
+        if seconds > 60 * minutes(notebook):
+            late.append(path.stem)
+    if timed:
+        print(f"all chapters{total:85.0f} s")
+    if late:
+        sys.exit(f"Slower than their heads say, on this machine: {', '.join(late)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from census import census
+from census import census, minutes
 from nbformat import v4
 from notebooks import BOOK, ROOT, chapters, read
 from rules import links, markdown
@@ -51,6 +51,14 @@ def test_the_census_counts_what_is_there():
     broken = v4.new_code_cell("a b", metadata={"tags": ["raises-exception"]})
     notebook = v4.new_notebook(cells=[v4.new_markdown_cell(text), v4.new_code_cell(code), broken])
     assert census(notebook) == (7, 1, 1, 0, 2)  # a lone A is no word here
+
+
+@chapter
+def test_the_front_page_says_the_minutes_that_the_head_says(path):
+    rows = [line for line in (BOOK / "intro.md").read_text().splitlines() if path.name in line]
+    assert [row.strip("| ").split(" | ")[-1] for row in rows if row.startswith("| [")] == [
+        str(minutes(read(path)))
+    ]
 
 
 @chapter
