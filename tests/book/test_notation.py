@@ -117,7 +117,7 @@ def test_every_symbol_has_an_entry(path):
 
 
 def test_symbols_are_read_from_formulas_alone():
-    text = r"A $x_{ng} \sim \operatorname{NB}(\mu, \theta)$ costs `$b$`: $$2\text{ of }\ell \tag{1.2}$$"
+    text = r"$x_{ng} \sim \operatorname{NB}(\mu, \theta)$ or `$b$`: $$2\text{ of }\ell \tag{1.2}$$"
     assert symbols(text) == {"x", "n", "g", "μ", "θ", "ℓ"}
     assert ALONE.findall("log ρ, p_g, x^rep, KL(q ‖ p)") == ["ρ", "p", "g", "x", "q", "p"]
 
