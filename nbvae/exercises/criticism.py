@@ -69,7 +69,7 @@ def _first_n(s: float, r: float, delta: float, k: float) -> int:
     return n
 
 
-@exercise("8.3", "uniform where the model is right, and each f inside its own step.")
+@exercise("8.3", "uniform where the model is right, and each φ inside its own step.")
 def check_pit(pit: Callable) -> Diagnosis:
     """Draw counts as a gamma–Poisson mixture; compare with sums of probabilities."""
     rng = np.random.default_rng(0)
@@ -77,11 +77,11 @@ def check_pit(pit: Callable) -> Diagnosis:
     x = rng.poisson(mu * rng.gamma(theta) / theta).astype(float)
     u = np.asarray(solved(pit(x, mu, theta, np.random.default_rng(1))), dtype=float)
     if u.shape != x.shape:
-        return f"there should be one f for each count, shape {x.shape}, not {u.shape}."
+        return f"there should be one φ for each count, shape {x.shape}, not {u.shape}."
     if not np.isfinite(u).all():
         return "some values are not finite."
     if (u < 0).any() or (u > 1).any():
-        return "f is a probability, between 0 and 1; some values are not."
+        return "φ is a probability, between 0 and 1; some values are not."
     below, upto = _cumulated(x, mu, theta)
     if (u >= below - 1e-9).all() and (u <= upto + 1e-9).all():
         if np.allclose(u, upto) or np.allclose(u, below):
@@ -90,12 +90,12 @@ def check_pit(pit: Callable) -> Diagnosis:
             return "this is the middle of the step: not random, so not uniform."
         again = np.asarray(pit(x, mu, theta, np.random.default_rng(2)), dtype=float)
         if np.allclose(u, again):
-            return "every generator gives the same f: draw v with rng."
+            return "every generator gives the same φ: draw v with rng."
         place = (u - below) / np.maximum(upto - below, 1e-12)
         if np.unique(place.round(6)).size < 10:
             return "all counts share one v; each needs its own."
         if stats.kstest(place, "uniform").statistic > 0.03:
-            return "inside a step f is not uniform."
+            return "inside a step φ is not uniform."
         return None
     return _wrong_steps(u, x, mu, theta)
 
@@ -113,8 +113,8 @@ def _wrong_steps(u: np.ndarray, x: np.ndarray, mu: np.ndarray, theta: np.ndarray
         return "this is the step of x + 1; that of x goes from F(x − 1) to F(x)."
     flipped = 1 - u
     if (flipped >= below - 1e-9).all() and (flipped <= upto + 1e-9).all():
-        return "this is 1 − f, the probability of more."
-    return "some f lie outside their step from F(x − 1) to F(x)."
+        return "this is 1 − φ, the probability of more."
+    return "some φ lie outside their step from F(x − 1) to F(x)."
 
 
 def _cumulated(x: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

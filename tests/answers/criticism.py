@@ -80,7 +80,7 @@ WRONG = [
         "p and 1 − p",
     ),
     ("pit", lambda x, m, t, rng: pit_by_uniform(x + 1, m, t, rng), "x + 1"),
-    ("pit", lambda x, m, t, rng: 1 - pit_by_uniform(x, m, t, rng), "1 − f"),
+    ("pit", lambda x, m, t, rng: 1 - pit_by_uniform(x, m, t, rng), "1 − φ"),
     ("fool", lambda x, rng: x, "nothing has changed"),
     ("fool", lambda x, rng: rng.permutation(x), "whole cells were moved"),
     ("fool", lambda x, rng: rng.permuted(x, axis=1), "within their cell"),
