@@ -73,3 +73,35 @@ def test_how_much_sooner(quoted):
             if line.startswith(f"| {SETS[name]} | its default result |")
         ]
         assert factor == pytest.approx(float(line.split("|")[3].split("×")[0]), abs=0.6)
+
+
+def test_when_scvi_is_where_its_default_run_ends(quoted):
+    runs = {
+        run["rival"]: run["points"]
+        for run in RUNS
+        if run["kind"] == "quality" and run["data"] == "sample" and run["seed"] == 0
+    }
+    target = runs["scvi"][-1][2]
+    for rival, (epoch, seconds) in quoted["REACHED"].items():
+        first = next(point for point in runs[rival] if point[2] <= target)
+        assert first[:2] == [epoch, pytest.approx(seconds, rel=0.01)]
+
+
+def rows_of_the_report(section):
+    """Yield the cells of each line of a section's tables."""
+    report = (RESULTS / "README.md").read_text(encoding="utf-8")
+    for line in report.split(f"\n## {section}\n")[1].split("\n## ")[0].splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_the_range_of_the_rounds(quoted):
+    of_sample = {row[2]: row[3] for row in rows_of_the_report("Speed") if row[0] == "sample"}
+    for rival, (low, high) in quoted["RANGE"].items():
+        assert of_sample[rival].endswith(f"({low} to {high})")
+
+
+def test_the_floor(quoted):
+    times = {row[0]: row[1] for row in rows_of_the_report("Floor")}
+    for name, factor in quoted["FLOOR"].items():
+        assert factor == pytest.approx(float(times[SETS[name]]), abs=0.05)
