@@ -105,3 +105,9 @@ def test_the_floor(quoted):
     times = {row[0]: row[1] for row in rows_of_the_report("Floor")}
     for name, factor in quoted["FLOOR"].items():
         assert factor == pytest.approx(float(times[SETS[name]]), abs=0.05)
+
+
+def test_where_scvi_ends(quoted):
+    ends = {row[0]: row[2:4] for row in rows_of_the_report("Quality") if row[1] == "scvi"}
+    for name, (end, lowest) in quoted["ENDS"].items():
+        assert [float(number) for number in ends[SETS[name]]] == [end, lowest]
