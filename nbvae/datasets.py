@@ -56,8 +56,8 @@ def pbmc68k_sample() -> AnnData:
 
     Returns:
         Raw counts, 700 × 765. ``obs["cell_type"]`` is 10x Genomics' label, given by comparison
-        with purified populations. The totals of these 765 genes are about half of a cell's whole
-        count. Source: Zheng et al. 2017; licence CC BY 4.0, 10x Genomics.
+        with purified populations. These 765 genes have about a fifth of a cell's whole count.
+        Source: Zheng et al. 2017; licence CC BY 4.0, 10x Genomics.
 
     Raises:
         CountsError: scanpy's file is another one than this function knows.

@@ -27,6 +27,7 @@ from nbvae.counts import Batches, count_matrix
 from nbvae.entries import Entries, log_counts_product
 from nbvae.fast import nb_reconstruction
 from nbvae.likelihoods import LIKELIHOODS
+from nbvae.marginal import shares, theta_by_moments
 from nbvae.mlp import LINKS, MLP
 
 
@@ -126,8 +127,9 @@ class NBVAE(nn.Module):
     def for_counts(cls, adata: AnnData, **arguments: object) -> "NBVAE":
         """Build a module that starts from the best that can be said without z.
 
-        The decoder's last bias is the logarithm of each gene's share of all counts, and θ is 1. A
-        module with random weights has to learn both first, at the same speed limit as all else.
+        The decoder's last bias is the logarithm of each gene's share of all counts, and θ is what
+        its moments say, within 1 and 10. A module with random weights has to learn both first, at
+        the same speed limit as all else.
 
         Args:
             adata: the raw counts that the module will be trained on.
@@ -138,11 +140,11 @@ class NBVAE(nn.Module):
 
         """
         module = cls(adata.n_vars, **arguments)
-        totals = torch.from_numpy(count_matrix(adata).sum(axis=0, dtype=float)).ravel() + 0.5
-        with torch.no_grad():  # half a count more, so that a gene without any has a logarithm
-            module.decoder.layers[-1].bias.copy_((totals / totals.sum()).log())
+        counts = count_matrix(adata)
+        with torch.no_grad():
+            module.decoder.layers[-1].bias.copy_(torch.from_numpy(shares(counts)).log())
             if module.log_theta is not None:
-                module.log_theta.zero_()
+                module.log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
         return module
 
     def inference(

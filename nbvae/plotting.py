@@ -15,6 +15,7 @@ PALETTE = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777",
 )  # fmt: skip
+MARKERS = "o^s"  # for groups beyond ten, with the same colours
 TRAIN, HELD_OUT, ACCENT = "#332288", "#CC6677", "#117733"
 
 
@@ -59,15 +60,17 @@ def scatter_groups(
 
     Args:
         points: (n_cells, 2).
-        groups: (n_cells,), categorical; at most ten categories.
+        groups: (n_cells,), categorical; beyond ten categories another marker tells colours apart.
         ax: where to draw.
         title: above the axes.
         legend: whether to list the groups beside the axes.
 
     """
-    for colour, group in zip(PALETTE, groups.cat.categories, strict=False):
+    for number, group in enumerate(groups.cat.categories):
         inside = (groups == group).to_numpy()
-        ax.scatter(*points[inside].T, s=9, color=colour, linewidths=0, label=group)
+        turn, colour = divmod(number, len(PALETTE))
+        look = {"color": PALETTE[colour], "marker": MARKERS[turn % len(MARKERS)]}
+        ax.scatter(*points[inside].T, s=9, linewidths=0, label=group, **look)
     _bare(ax, title)
     if legend:
         ax.legend(

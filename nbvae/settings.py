@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 SCHEDULES = ("one-cycle", "constant")
-RISE = 0.25  # the share of a one-cycle run in which the learning rate rises
+RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
 
@@ -22,7 +22,7 @@ class TrainerSettings:
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = None  # stop after so many epochs without a better held-out ELBO
     seed: int = 0  # of the split, the order of the cells and the draws of z
-    device: str = "auto"  # CUDA if there is one, else MPS, else CPU
+    device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
     progress: bool | None = None  # None: a bar in a terminal, nothing in a notebook or a log
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class TrainerSettings:
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate when a share ``progress`` of the run is over.
 
-        One cycle (Smith 2018): a line up over the first quarter, then half a cosine down to 0.
+        One cycle (Smith 2018): a line up over the first twentieth, then half a cosine down to 0.
         """
         if self.schedule == "constant":
             return self.learning_rate

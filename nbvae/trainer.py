@@ -224,12 +224,14 @@ _COLUMNS = ["epoch", "kl_weight"] + [
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve "auto" to CUDA, MPS or CPU, whichever comes first here; other names are taken."""
+    """Resolve "auto" to CUDA where there is one, else to the CPU; other names are taken.
+
+    Apple's MPS has to be named: not every PyTorch that this package runs with has all operators
+    for it.
+    """
     if name != "auto":
         return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager

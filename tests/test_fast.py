@@ -183,17 +183,6 @@ def test_batches_reach_the_fast_step(small):
         module.fast_forward(x, entries_of(x), noise=noise)
 
 
-def test_a_module_for_counts_starts_at_the_shares_of_the_genes(small):
-    """Else training would spend its first epochs on what can be counted."""
-    module = NBVAE.for_counts(small, n_latent=2)
-    shares = torch.softmax(module.decoder.layers[-1].bias, 0)
-    expected = (small.X.sum(axis=0).A1 + 0.5) / (small.X.sum() + 6)
-    torch.testing.assert_close(shares, torch.from_numpy(expected).float())
-    assert (module.log_theta == 0).all()
-    assert module.n_latent == 2
-    assert NBVAE.for_counts(small, likelihood="poisson").log_theta is None
-
-
 @pytest.mark.parametrize("n_cells", [1, 7, 40])
 def test_entries_are_the_counts(n_cells):
     """Else the list and the matrix would be two data sets."""

@@ -20,6 +20,7 @@ from nbvae.evaluation import elbo
 from nbvae.run import TrainingDivergedError
 from nbvae.settings import TrainerSettings
 from nbvae.split import split_cells
+from nbvae.trainer import pick_device
 
 HISTORY_COLUMNS = [
     "kl_weight",
@@ -152,8 +153,9 @@ def test_default_number_of_epochs(n_cells, epochs):
 def test_one_cycle_rises_in_a_line_and_falls_as_a_cosine():
     """Else training would start with steps that are too long, or end before it settles."""
     rate = TrainerSettings(learning_rate=0.4).learning_rate_at
-    assert [rate(share) for share in (0, 0.125, 0.25)] == pytest.approx([0, 0.2, 0.4])
-    assert [rate(share) for share in (0.5, 0.625, 0.75, 1)] == pytest.approx([0.3, 0.2, 0.1, 0])
+    assert [rate(share) for share in (0, 0.025, 0.05)] == pytest.approx([0, 0.2, 0.4])
+    falling = [0.05 + 0.95 * share for share in (1 / 3, 1 / 2, 2 / 3, 1)]
+    assert [rate(share) for share in falling] == pytest.approx([0.3, 0.2, 0.1, 0])
     constant = TrainerSettings(learning_rate=0.4, schedule="constant").learning_rate_at
     assert {constant(share) for share in (0, 0.3, 1)} == {0.4}
 
@@ -667,12 +669,21 @@ def test_auto_takes_a_gpu_if_there_is_one(small):
     t = trainer(device="auto")
     module = model()
     t.fit(module, small)
-    if torch.cuda.is_available():
-        expected = "cuda"
-    else:
-        expected = "mps" if torch.backends.mps.is_available() else "cpu"
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert next(module.parameters()).device.type == expected
     assert np.isfinite(t.history["held_out_neg_elbo"]).all()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, False, "cuda"), (False, True, "cpu"), (False, False, "cpu")],
+)
+def test_auto_never_takes_a_device_that_lacks_operators(monkeypatch, cuda, mps, expected):
+    """Else training on a Mac would end in the first step with an operator that is not there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device("auto").type == expected
+    assert pick_device("mps").type == "mps"
 
 
 # ---------------------------------------------------------------- the progress bar

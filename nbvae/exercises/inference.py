@@ -116,7 +116,7 @@ def check_bound(bound: Callable) -> Diagnosis:
     return None
 
 
-@exercise("4.4", "q never visits the tails, so no draw reports them: the average looks exact.")
+@exercise("4.4", "draws from q never visit the tails, so that the average stays too low.")
 def check_too_sure(too_sure: Callable) -> Diagnosis:
     """Run the bound with a thousand draws, a hundred times."""
     logvar = float(solved(too_sure()))
