@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from anndata import AnnData, read_h5ad
 
+import nbvae
 from benchmarks import generated
 from nbvae import datasets
 from nbvae.split import split_cells
@@ -35,8 +36,9 @@ def load(name: str) -> AnnData:
 
 
 def _generated(n_cells: int, n_genes: int) -> AnnData:
-    """Generate once; the file's name tells a changed generator from an older one."""
-    recipe = Path(generated.__file__).read_bytes()
+    """Generate once; the file's name tells a changed generator, or model, from an older one."""
+    sources = [Path(generated.__file__), *sorted(Path(nbvae.__file__).parent.glob("*.py"))]
+    recipe = b"".join(source.read_bytes() for source in sources)
     path = KEPT / f"{n_cells}x{n_genes}-{zlib.crc32(recipe):08x}.h5ad"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

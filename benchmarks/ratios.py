@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -43,10 +44,10 @@ def first_at(record: dict, target: float) -> float | None:
     return next((seconds for _, seconds, value in record["points"] if value <= target), None)
 
 
-def races(records: list[dict], *, tuned: bool) -> list[Race]:
-    """Race to where scvi-tools ends by default, or to the best it reached with any settings.
+def races(records: list[dict], tuned: Collection[str] = ()) -> list[Race]:
+    """Race to where scvi-tools ends by default, or to the best that its named rivals reached.
 
-    The second target is the lowest point of all its curves, and its time is the time of that
+    The second target is the lowest point of all their curves, and its time is the time of that
     point: the choice of the settings and of when to stop is made for it.
     """
     ours = results.of(records, "nbvae")
@@ -55,7 +56,7 @@ def races(records: list[dict], *, tuned: bool) -> list[Race]:
         if seed not in ours:
             continue
         if tuned:
-            runs = [r for r in records if r["rival"].startswith("scvi") and r["seed"] == seed]
+            runs = [r for r in records if r["rival"] in tuned and r["seed"] == seed]
             target, seconds = min((value, s) for run in runs for _, s, value in run["points"])
         else:
             target = theirs["points"][-1][2]

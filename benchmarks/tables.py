@@ -72,11 +72,15 @@ def time_to(records: list[dict]) -> str:
     """Compare how soon a quality is reached."""
     rows = []
     for name, runs in results.by_data(records, "quality"):
-        targets = [("its default result", False)]
-        if len([rival for rival in results.rivals_in(runs) if rival.startswith("scvi")]) > 1:
-            targets.append(("its best, tuned", True))
+        targets: list[tuple[str, list[str]]] = [("its default result", [])]
+        any_settings = [rival for rival in results.rivals_in(runs) if rival.startswith("scvi")]
+        any_rate = [rival for rival in any_settings if "no warm-up" not in rival]
+        if len(any_rate) > 1:
+            targets.append(("its best over learning rates", any_rate))
+        if len(any_settings) > len(any_rate):
+            targets.append(("its best, also without its warm-up", any_settings))
         for title, tuned in targets:
-            found = ratios.races(runs, tuned=tuned)
+            found = ratios.races(runs, tuned)
             if found:
                 rows.append([name, title, *race_cells(found)])
     head = ["data", "until scvi-tools'", "how much sooner", "target, nats", "scvi-tools, s"]
@@ -205,8 +209,9 @@ SPEED = """`plain` is nbvae without its shortcut, by the same trainer; `textbook
 minibatches of 128; nbvae's has its evaluation of the other tenth in it."""
 
 TIME_TO = """Seconds until the −ELBO of cells that no rival saw is, for the first time, as low as
-where scvi-tools' default run ends; and as low as the lowest point of all its curves, over learning
-rates, with and without its KL warm-up, of which only the winning run counts for its time.
+where scvi-tools' default run ends; and as low as the lowest point of all its curves, first over
+learning rates alone (1e-3, 3e-3, 5e-3, 1e-2), then with its KL warm-up switched off as well. Of
+these only the winning run counts for its time.
 
 ![Curves of held-out −ELBO](curves.png)"""
 
