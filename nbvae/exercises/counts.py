@@ -35,7 +35,7 @@ def check_thin(thin: Callable) -> Diagnosis:
     return None
 
 
-@exercise("1.2", "z to the power of the factor: fast for a common gene, slowly for a rare one.")
+@exercise("1.2", "the share to the power of the factor: fast for a common gene, slowly for a rare one.")
 def check_zeros_at_depth(zeros_at_depth: Callable) -> Diagnosis:
     """Compare with scipy's Poisson distribution."""
     for mean, factor in [(0.3, 2.0), (2.0, 0.5), (0.05, 10.0)]:
@@ -56,7 +56,7 @@ def check_zeros_at_depth(zeros_at_depth: Callable) -> Diagnosis:
         for complaint, slip in slips.items():
             if close(value, slip):
                 return f"{complaint}."
-        return f"for z = {z:.3f} and factor {factor:g} it is {right:.3f}, not {value:.3f}."
+        return f"for a share of {z:.3f} and factor {factor:g} it is {right:.3f}, not {value:.3f}."
     return None
 
 
