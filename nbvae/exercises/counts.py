@@ -35,7 +35,9 @@ def check_thin(thin: Callable) -> Diagnosis:
     return None
 
 
-@exercise("1.2", "the share to the power of the factor: fast for a common gene, slowly for a rare one.")
+@exercise(
+    "1.2", "the share to the power of the factor: fast for a common gene, slowly for a rare one."
+)
 def check_zeros_at_depth(zeros_at_depth: Callable) -> Diagnosis:
     """Compare with scipy's Poisson distribution."""
     for mean, factor in [(0.3, 2.0), (2.0, 0.5), (0.05, 10.0)]:
