@@ -10,13 +10,14 @@ def split_cells(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the cells into training and held-out cells.
 
-    The cells are shuffled, sorted by group, and every (1/fraction)-th is held out: each group
-    gives its share, up to one cell.
+    Each group gives its share of the held-out cells, rounded down or up. It is rounded up where
+    the most would be lost by rounding down, until the total is right (Hamilton's method of
+    largest remainders). Which cells of a group are held out is random.
 
     Args:
         adata: only its length and ``obs`` are looked at.
         fraction: of the cells to hold out; 0 holds out none.
-        seed: of the shuffle.
+        seed: of the draw.
         stratify_by: column of ``obs`` with the groups; one group when left out.
 
     Returns:
@@ -29,15 +30,28 @@ def split_cells(
     """
     if stratify_by is not None and stratify_by not in adata.obs:
         raise KeyError(f"obs has no column {stratify_by!r} to stratify by.")
-    shuffled = np.random.default_rng(seed).permutation(adata.n_obs)
+    rng = np.random.default_rng(seed)
+    groups = np.zeros(adata.n_obs, dtype=int)
     if stratify_by is not None:
         groups = pd.factorize(adata.obs[stratify_by].astype(str), sort=True)[0]
-        shuffled = shuffled[np.argsort(groups[shuffled], kind="stable")]
-    steps = np.floor(fraction * np.arange(adata.n_obs + 1) + 0.5)
-    held_out = np.diff(steps) > 0
+    shuffled = rng.permutation(adata.n_obs)
+    shuffled = shuffled[np.argsort(groups[shuffled], kind="stable")]  # group by group
+    sizes = np.bincount(groups)
+    rank = np.arange(adata.n_obs) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its group
+    held_out = rank < np.repeat(_shares(fraction, sizes, rng), sizes)
     if fraction > 0 and (held_out.all() or not held_out.any()):
         raise ValueError(
             f"{adata.n_obs} cells can't be split with holdout_fraction={fraction}: one side would "
             "be empty. Set holdout_fraction=0 to train on all of them."
         )
     return np.sort(shuffled[~held_out]), np.sort(shuffled[held_out])
+
+
+def _shares(fraction: float, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Say how many cells each group holds out; equal remainders are ordered at random."""
+    quota = fraction * sizes
+    shares = np.floor(quota).astype(int)
+    missing = int(np.floor(fraction * sizes.sum() + 0.5)) - shares.sum()
+    by_remainder = np.lexsort([rng.random(len(sizes)), shares - quota])  # the largest first
+    shares[by_remainder[:missing]] += 1
+    return shares

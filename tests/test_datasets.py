@@ -28,6 +28,13 @@ def test_sample_has_the_known_size_and_totals(sample):
     assert np.median(counts.sum(axis=1)) == 653
 
 
+def test_of_each_cell_two_to_nine_thousand_molecules_were_recorded(sample, packaged):
+    """Else chapter 1 and the docstring are wrong about what the 765 genes leave out."""
+    totals = packaged.obs["n_counts"].to_numpy()
+    assert totals.min() == 2141 and totals.max() == 9497
+    assert sample.X.sum() / totals.sum() == pytest.approx(0.2, abs=0.01)
+
+
 def test_sample_has_ten_cell_types(sample):
     """Else labels were lost or shifted against the cells."""
     assert sample.obs["cell_type"].value_counts().to_dict() == {

@@ -10,9 +10,21 @@ from nbvae.mlp import LINKS, MLP
 
 
 def by_hand(network, x):
-    """Linear → ReLU → Linear in numpy, from the network's weights."""
-    w1, b1, w2, b2 = (p.detach().numpy() for p in network.parameters())
-    return np.maximum(x.numpy() @ w1.T + b1, 0) @ w2.T + b2
+    """Linear → ReLU → Linear in numpy, float64, from the network's weights."""
+    w1, b1, w2, b2 = (p.detach().double().numpy() for p in network.parameters())
+    return np.maximum(x.double().numpy() @ w1.T + b1, 0) @ w2.T + b2
+
+
+def float32_error(network, x):
+    """How far float32 may be from ``by_hand``, whatever the order in which a processor adds.
+
+    A sum of n rounded products is wrong by at most n ε times the sum of their absolute values
+    (Higham 2002, §3.1, to first order in ε); two layers add their n.
+    """
+    w1, b1, w2, b2 = (p.detach().double().abs().numpy() for p in network.parameters())
+    absolute = (x.double().abs().numpy() @ w1.T + b1) @ w2.T + b2
+    n = w1.shape[1] + w2.shape[1] + 4  # the biases, and the rounded inputs of the second layer
+    return n * np.finfo(np.float32).eps * absolute
 
 
 NUMPY_LINKS = {
@@ -72,7 +84,9 @@ def test_layers_and_default_width():
 def test_a_callable_is_used_as_it_is():
     """Else a link of the user's own would be ignored or replaced."""
     network, x = MLP(5, 3, link=torch.square), torch.randn(4, 5)
-    np.testing.assert_allclose(network(x).detach().numpy(), by_hand(network, x) ** 2, rtol=1e-5)
+    y, error = by_hand(network, x), float32_error(network, x)
+    off = np.abs(network(x).detach().numpy() - y**2)
+    assert (off <= (2 * np.abs(y) + error) * error + np.finfo(np.float32).eps * y**2).all()
 
 
 def test_a_module_as_link_is_part_of_the_network():
@@ -100,7 +114,8 @@ def test_a_false_callable_is_called():
             return 2 * y
 
     network, x = MLP(5, 3, link=Doubling()), torch.randn(4, 5)
-    np.testing.assert_allclose(network(x).detach().numpy(), 2 * by_hand(network, x), rtol=1e-5)
+    off = np.abs(network(x).detach().numpy() - 2 * by_hand(network, x))
+    assert (off <= 2 * float32_error(network, x)).all()
 
 
 @pytest.mark.parametrize("name", ["none", "sotfmax", "", "Softmax"])

@@ -190,6 +190,25 @@ def test_each_group_gives_its_share_up_to_one_cell(small, fraction, seed):
         assert abs(share - fraction * size) <= 1, group
 
 
+def test_a_small_group_is_rounded_fairly(sample):
+    """Else, as once, none of eight naive T cells is held out and two of sixteen others are."""
+    for seed in range(5):
+        _, held_out = split_cells(sample, 0.1, seed, "cell_type")
+        for cell_type, size in sample.obs["cell_type"].value_counts().items():
+            given = (sample.obs["cell_type"].iloc[held_out] == cell_type).sum()
+            assert given in (np.floor(0.1 * size), np.ceil(0.1 * size)), cell_type
+            assert given > 0 or size < 5, cell_type
+        assert len(held_out) == 70
+
+
+def test_equal_remainders_are_not_decided_by_name(small):
+    """Else, of many groups of one size, those late in the alphabet would never be held out."""
+    pairs = small[:52].copy()
+    pairs.obs["pair"] = [f"pair-{i // 2:02}" for i in range(52)]
+    held = [pairs.obs["pair"].iloc[split_cells(pairs, 0.1, seed, "pair")[1]] for seed in range(60)]
+    assert set(np.concatenate(held)) == set(pairs.obs["pair"])
+
+
 def test_stratifying_matters(small):
     """Else the test above would pass without stratification."""
     shares = [
