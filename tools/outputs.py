@@ -84,7 +84,7 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         on_cell_start=lambda cell, cell_index: begun.append(cell.id),
     )
     try:
-        client.execute(env=_environment())
+        client.execute(env=environment())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         where = begun[-1] if begun else "none, the kernel did not start"
         raise OutputError(f"cell {where}\n{error}") from error
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed > 0)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return what conftest.py gives to the kernels of nbval: figures inline, one thread."""
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     environment.pop("MPLBACKEND", None)

@@ -1,0 +1,130 @@
+"""Run the chapters with other seeds and on lesser processors: `make robust`.
+
+A claim that another seed or another processor overturns is a claim about one run. Each condition
+is a whole run of a chapter in a process of its own:
+
+    seed 1, seed 2, …   other weights, splits, orders of the cells and draws of z; no assertion fails
+    default, avx2, …    PyTorch's kernels for a processor without the newer instructions; no
+                        assertion fails, and what is printed is what the book prints
+    mkl, onednn         the same for the two libraries that multiply matrices
+
+What a chapter draws with NumPy itself stays: that is its data, the same on every machine.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbformat import NotebookNode, from_dict, v4
+from notebooks import ROOT, chapters, code_cells, read, tags
+from outputs import ANSI, CELL_TIMEOUT, ThisPython, environment
+
+PROCESSORS = {
+    "default": {"ATEN_CPU_CAPABILITY": "default"},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
+    "mkl": {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE"},
+    "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+}
+SEEDS = (1, 2, 3, 4, 5)
+SHIFT = '''
+import sys
+import numpy
+import torch
+
+def _shift_seeds(by):
+    manual_seed, default_rng = torch.manual_seed, numpy.random.default_rng
+
+    def shifted_rng(seed=None):
+        asked_by = sys._getframe(1).f_globals.get("__name__", "")
+        if asked_by.partition(".")[0] != "nbvae" or not isinstance(seed, int | list | numpy.integer):
+            return default_rng(seed)
+        return default_rng([*numpy.atleast_1d(seed).tolist(), by])
+
+    torch.manual_seed = torch.random.manual_seed = lambda seed: manual_seed(seed + 1000 * by)
+    numpy.random.default_rng = shifted_rng
+'''
+
+
+def with_other_seeds(notebook: NotebookNode, by: int) -> Iterator[str]:
+    """Run a chapter with all seeds of its models moved; yield the cells that fail, and how."""
+    notebook = from_dict(notebook)
+    notebook.cells.insert(0, v4.new_code_cell(f"{SHIFT}\n_shift_seeds({by})", id="seeds"))
+    for cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        allow_errors=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],
+        resources={"metadata": {"path": str(ROOT / "book")}},
+    )
+    client.execute(env=environment())
+    for cell in code_cells(notebook):
+        if "raises-exception" in tags(cell):
+            continue
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"cell {cell.id}: {output.ename}: {output.evalue}\n{_where(output)}"
+            elif output.output_type == "stream" and output.text.startswith("✗"):
+                yield f"cell {cell.id}: {output.text.strip()}"
+
+
+def on_processor(path: Path, name: str) -> Iterator[str]:
+    """Run a chapter under nbval with the kernels of another processor; yield what differs."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--nbval", str(path)]
+    env = os.environ | PROCESSORS[name]
+    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    if found.returncode:
+        yield ANSI.sub("", found.stdout)
+
+
+def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
+    """Run a chapter under one condition; return what went wrong."""
+    if condition in PROCESSORS:
+        return path, condition, list(on_processor(path, condition))
+    return path, condition, list(with_other_seeds(read(path), int(condition)))
+
+
+def run_all(paths: Iterable[Path], conditions: Iterable[str], jobs: int) -> int:
+    """Print a line a run, and below it what failed. Return how many runs failed."""
+    tasks = [(path, condition) for condition in conditions for path in paths]
+    failed = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for path, condition, found in pool.map(lambda task: trouble(*task), tasks):
+            failed += bool(found)
+            kind = condition if condition in PROCESSORS else f"seed {condition}"
+            print(f"{'✗' if found else '✓'} {path.stem}, {kind}", *found, sep="\n    ", flush=True)
+    print(f"{len(tasks)} runs, {failed} failed")
+    return failed
+
+
+def _where(output: NotebookNode) -> str:
+    """Quote the reader's line at which a cell stopped."""
+    frames = [ANSI.sub("", frame) for frame in output.traceback]
+    lines = [line for frame in frames for line in frame.splitlines() if line.startswith("-")]
+    return "\n".join(line for line in lines if ">" in line[:12])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return 1 if a run failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="all of book/ if none is named")
+    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    parser.add_argument("--processors", nargs="*", choices=PROCESSORS, default=list(PROCESSORS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    options = parser.parse_args(arguments)
+    paths = [path.resolve() for path in options.notebooks] or chapters()
+    conditions = [*map(str, options.seeds), *options.processors]
+    return int(run_all(paths, conditions, options.jobs) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
