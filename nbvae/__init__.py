@@ -1,8 +1,61 @@
-"""A negative-binomial variational autoencoder for single-cell RNA-seq, taught line by line."""
+"""A negative-binomial variational autoencoder for single-cell RNA-seq, taught line by line.
 
-from nbvae import datasets, evaluation
-from nbvae.mlp import MLP
-from nbvae.module import NBVAE
-from nbvae.trainer import Trainer
+Everything that a user or a chapter needs stands here by name; ``nbvae.teaching`` has what only
+the chapters need.
+"""
 
-__all__ = ["MLP", "NBVAE", "Trainer", "datasets", "evaluation"]
+from nbvae import evaluation, expression
+from nbvae.data import datasets
+from nbvae.data.counts import CountsError, count_matrix
+from nbvae.data.covariates import Covariates
+from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
+from nbvae.data.split import split_cells
+from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
+from nbvae.module.fast import loss_of
+from nbvae.module.kernels import log_counts_product, nb_reconstruction
+from nbvae.module.mlp import MLP
+from nbvae.module.nbvae import (
+    NBVAE,
+    GenerativeOutput,
+    InferenceOutput,
+    LossOutput,
+    kl_to_standard_normal,
+    reparametrise,
+)
+from nbvae.train.checkpoint import CheckpointError
+from nbvae.train.settings import TrainerSettings
+from nbvae.train.trainer import Trainer, TrainingDivergedError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "NBVAE",
+    "CellTable",
+    "CheckpointError",
+    "CountsError",
+    "Covariates",
+    "GenerativeOutput",
+    "InferenceOutput",
+    "LossOutput",
+    "Minibatch",
+    "SparseBatch",
+    "Trainer",
+    "TrainerSettings",
+    "TrainingDivergedError",
+    "__version__",
+    "count_matrix",
+    "datasets",
+    "evaluation",
+    "expression",
+    "kl_to_standard_normal",
+    "log_counts_product",
+    "loss_of",
+    "nb_log_prob",
+    "nb_reconstruction",
+    "nb_sample",
+    "poisson_log_prob",
+    "reparametrise",
+    "split_cells",
+    "zinb_log_prob",
+]

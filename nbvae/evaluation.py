@@ -16,10 +16,13 @@ from sklearn.metrics import (
     normalized_mutual_info_score,
     silhouette_score,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
-from nbvae.cells import Cells, loss_of
-from nbvae.module import kl_to_standard_normal
+from nbvae.data.covariates import covariates_of
+from nbvae.data.minibatches import CellTable, Minibatch
+from nbvae.module.fast import loss_of
+from nbvae.module.nbvae import kl_to_standard_normal
+from nbvae.module.protocol import LatentModule, TrainableModule
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
 
@@ -54,47 +57,46 @@ class Agreement(NamedTuple):
 
 
 def elbo(
-    module: nn.Module,
-    adata: AnnData | Cells,
+    module: TrainableModule,
+    adata: AnnData | CellTable,
     *,
-    cells: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
     n_samples: int = 1,
     seed: int = 0,
 ) -> Elbo:
     """Estimate the negative ELBO of some cells; nothing is learned from them.
 
     Args:
-        module: returns ``reconstruction`` and ``kl`` of each cell; called by ``loss_of``.
-        adata: the counts, or ``Cells.of`` them.
-        cells: row numbers; all cells when left out.
+        module: returns ``reconstruction`` and ``kl`` of each cell.
+        adata: the counts, or a ``CellTable`` of them.
+        indices: row numbers of the cells; all cells when left out.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws; the same seed compares two modules with the same noise.
 
     Raises:
-        ValueError: ``cells`` is empty, or ``n_samples`` is below 1.
+        ValueError: ``indices`` is empty, or ``n_samples`` is below 1.
 
     """
     check_samples(n_samples)
-    data = adata if isinstance(adata, Cells) else Cells.of(adata, module)
-    cells = _rows(data, cells)
+    table = _table(module, adata)
+    rows = _rows(table, indices)
     terms = np.zeros(2)
     with evaluating(module, seed=seed):
-        minibatches = data.minibatches_with_entries(cells, BATCH_SIZE, device_of(module))
-        for x, entries, others in minibatches:
+        for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
             for _ in range(n_samples):
-                output = loss_of(module, x, entries, **others)
+                output = loss_of(module, minibatch)
                 # off the device first: numpy reads no GPU memory, and MPS has no doubles
                 cell_terms = torch.stack([output.reconstruction, output.kl]).cpu().double()
                 terms += cell_terms.sum(dim=1).numpy()
-    reconstruction, kl = (terms / (len(cells) * n_samples)).tolist()
+    reconstruction, kl = (terms / (len(rows) * n_samples)).tolist()
     return Elbo(reconstruction + kl, reconstruction, kl)
 
 
 def importance_weighted_bound(
-    module: nn.Module,
-    adata: AnnData | Cells,
+    module: LatentModule,
+    adata: AnnData | CellTable,
     *,
-    cells: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
     n_samples: int = 100,
     seed: int = 0,
 ) -> float:
@@ -107,8 +109,8 @@ def importance_weighted_bound(
 
     Args:
         module: an ``NBVAE``.
-        adata: the counts, or ``Cells.of`` them.
-        cells: row numbers; all cells when left out.
+        adata: the counts, or a ``CellTable`` of them.
+        indices: row numbers of the cells; all cells when left out.
         n_samples: S, draws of z for each cell.
         seed: seed of these draws.
 
@@ -116,57 +118,58 @@ def importance_weighted_bound(
         Mean over cells, in nats; lower is better, as with the negative ELBO.
 
     Raises:
-        ValueError: ``cells`` is empty, or ``n_samples`` is below 1.
+        ValueError: ``indices`` is empty, or ``n_samples`` is below 1.
 
     """
     check_samples(n_samples)
-    data = adata if isinstance(adata, Cells) else Cells.of(adata, module)
-    cells = _rows(data, cells)
+    table = _table(module, adata)
+    rows = _rows(table, indices)
     total = 0.0
     with evaluating(module, seed=seed):
-        for x, others in data.minibatches(cells, BATCH_SIZE, device_of(module)):
-            log_weights = _log_weights(module, x, others, n_samples)
+        for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+            log_weights = _log_weights(module, minibatch, n_samples)
             total -= (log_weights.logsumexp(dim=0) - math.log(n_samples)).sum().item()
-    return total / len(cells)
+    return total / len(rows)
 
 
-def _log_weights(module: nn.Module, x: Tensor, others: dict[str, Tensor], n_samples: int) -> Tensor:
+def _log_weights(module: LatentModule, minibatch: Minibatch, n_samples: int) -> Tensor:
     """Compute log p(x | z) + log p(z) − log q(z | x) for draws of z from q. (n_samples, N).
 
     With z = mean + sd · noise, log p(z) − log q(z | x) is ½ Σ (noise² + log sd² − z²). One draw
     at a time: only one (N, G) matrix of log-probabilities is in memory.
     """
-    q = module.inference(x, **others)
+    x, covariates = minibatch.x, minibatch.covariates
+    q = module.inference(x, covariates=covariates)
     log_weights = []
     for _ in range(n_samples):
         noise = torch.randn_like(q.qz_mean)  # (N, K)
         z = q.qz_mean + (0.5 * q.qz_logvar).exp() * noise
-        p = module.generative(z, x.sum(dim=-1, keepdim=True), **others)
+        p = module.generative(z, minibatch.library, covariates=covariates)
         log_prob = module.likelihood.log_prob(x, p).sum(dim=-1)  # (N,)
         log_ratio = 0.5 * (noise.square() + q.qz_logvar - z.square()).sum(dim=-1)
         log_weights.append((log_prob + log_ratio).cpu().double())
     return torch.stack(log_weights)
 
 
-def encode(module: nn.Module, adata: AnnData) -> Latent:
+def encode(module: LatentModule, adata: AnnData) -> Latent:
     """Compute q(z | x) of each cell.
 
     Args:
-        module: has ``inference(x)`` with ``qz_mean`` and ``qz_logvar``.
+        module: has ``inference``, as ``NBVAE`` has.
         adata: raw counts of the genes that the module was built for.
 
     """
-    data = Cells.of(adata, module)
+    table = _table(module, adata)
     means, sds = [], []
     with evaluating(module):
-        for x, others in data.minibatches(_rows(data), BATCH_SIZE, device_of(module)):
-            q = module.inference(x, **others)
+        for minibatch in table.minibatches(_rows(table), BATCH_SIZE, device_of(module)):
+            q = module.inference(minibatch.x, covariates=minibatch.covariates)
             means.append(q.qz_mean.cpu().numpy())
             sds.append((0.5 * q.qz_logvar).exp().cpu().numpy())
     return Latent(np.concatenate(means), np.concatenate(sds))
 
 
-def add_latent(module: nn.Module, adata: AnnData, *, key: str = "X_nbvae") -> None:
+def add_latent(module: LatentModule, adata: AnnData, *, key: str = "X_nbvae") -> None:
     """Write the latent means into ``adata.obsm[key]``, where scanpy looks for them."""
     adata.obsm[key] = encode(module, adata).mean
 
@@ -200,13 +203,13 @@ def cluster_agreement(
     )
 
 
-def device_of(module: nn.Module) -> torch.device:
+def device_of(module: TrainableModule) -> torch.device:
     """Where the module's weights are."""
     return next(module.parameters()).device
 
 
 @contextmanager
-def evaluating(module: nn.Module, *, seed: int = 0) -> Iterator[None]:
+def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, and random numbers that follow from ``seed``.
 
     The module's own mode and the caller's random numbers come back afterwards.
@@ -232,9 +235,14 @@ def check_samples(n_samples: int) -> None:
         raise ValueError(f"n_samples must be at least 1, not {n_samples}.")
 
 
-def _rows(data: Cells, cells: np.ndarray | None = None) -> np.ndarray:
+def _table(module: TrainableModule, adata: AnnData | CellTable) -> CellTable:
+    """Take what the module is fed, unless that was done before."""
+    return adata if isinstance(adata, CellTable) else CellTable.of(adata, covariates_of(module))
+
+
+def _rows(table: CellTable, indices: np.ndarray | None = None) -> np.ndarray:
     """Take the row numbers that were asked for, or all."""
-    rows = np.arange(data.counts.shape[0]) if cells is None else np.asarray(cells)
+    rows = np.arange(table.n_cells) if indices is None else np.asarray(indices)
     if len(rows) == 0:
-        raise ValueError("There are no cells to evaluate: cells is empty.")
+        raise ValueError("There are no cells to evaluate: indices is empty.")
     return rows

@@ -6,21 +6,22 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from torch import Tensor, nn
+from torch import Tensor
 
 from nbvae._messages import shown
-from nbvae.cells import Cells
+from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.evaluation import BATCH_SIZE, check_samples, device_of, evaluating
+from nbvae.module.protocol import LatentModule
 
-NOT_EXPRESSED = 0.01  # counts a cell; below it scvi-tools, too, says that a gene is not expressed
+NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
 
 
 def denoised(
-    module: nn.Module,
+    module: LatentModule,
     adata: AnnData,
     *,
     genes: Iterable[str] | None = None,
-    batch: str = "own",
+    covariates: str = "own",
     n_samples: int = 25,
     seed: int = 0,
 ) -> np.ndarray:
@@ -32,8 +33,9 @@ def denoised(
         module: an ``NBVAE``.
         adata: raw counts of the genes that the module was built for.
         genes: names of the genes to return, in this order; all when left out.
-        batch: "own" decodes each cell in its own batch, "all" in each batch in turn and averages,
-            so that cells of two batches can be compared. Without batches both are the same.
+        covariates: "own" decodes each cell with its own level, "all" with each level in turn and
+            averages, so that cells of two batches can be compared. Without covariates both are
+            the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
 
@@ -42,33 +44,33 @@ def denoised(
 
     Raises:
         KeyError: a gene is not there.
-        ValueError: ``n_samples`` is below 1, ``batch`` is neither, or gene names occur twice.
+        ValueError: ``n_samples`` is below 1, ``covariates`` is neither, or gene names occur twice.
 
     """
     check_samples(n_samples)
-    if batch not in ("own", "all"):
-        raise ValueError(f"batch must be 'own' or 'all', not {batch!r}.")
+    if covariates not in ("own", "all"):
+        raise ValueError(f"covariates must be 'own' or 'all', not {covariates!r}.")
     columns = _columns(adata, genes)
-    data = Cells.of(adata, module)
+    table = CellTable.of(adata, module.covariates)
     shares = []
     with evaluating(module, seed=seed):
-        for x, others in data.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
-            decoded_as = _each_batch(module, x) if batch == "all" else [others]
-            total = 0.0
+        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+            decoded_as = _each_level(module, m) if covariates == "all" else [m.covariates]
+            total = torch.zeros(())
             for _ in range(n_samples):
-                z = module.inference(x, **others).z
-                for context in decoded_as:
-                    total = total + _px_scale(module, z, x, context)[:, columns]
+                z = module.inference(m.x, covariates=m.covariates).z
+                for design in decoded_as:
+                    total = total + _px_scale(module, z, m, design)[:, columns]
             shares.append((total / (n_samples * len(decoded_as))).cpu().numpy())
     return np.concatenate(shares)
 
 
 def posterior_predictive(
-    module: nn.Module, adata: AnnData, *, n_samples: int = 1, seed: int = 0
+    module: LatentModule, adata: AnnData, *, n_samples: int = 1, seed: int = 0
 ) -> np.ndarray:
     """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
 
-    Each replicate has the cell's own library ℓ as its expected total, and the cell's own batch.
+    Each replicate has the cell's own library ℓ as its expected total, and its own covariates.
     What the replicates do as the data do, the model has understood (Gelman, Meng & Stern 1996).
 
     Args:
@@ -78,7 +80,7 @@ def posterior_predictive(
         seed: seed of the draws.
 
     Returns:
-        (n_samples, n_cells, n_genes), float32. That is dense: 4 bytes an entry, so that one
+        (n_samples, n_cells, n_genes), float32. That is dense: 4 bytes per entry, so that one
         replicate of 10,000 cells and 2,000 genes takes 80 MB. Draw a few, or a subset of cells.
 
     Raises:
@@ -86,22 +88,22 @@ def posterior_predictive(
 
     """
     check_samples(n_samples)
-    data = Cells.of(adata, module)
+    table = CellTable.of(adata, module.covariates)
     replicates = np.empty((n_samples, adata.n_obs, adata.n_vars), dtype=np.float32)
     start = 0
     with evaluating(module, seed=seed):
-        for x, others in data.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
-            cells = slice(start, start + len(x))
+        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+            cells = slice(start, start + len(m))
             for replicate in replicates:
-                z = module.inference(x, **others).z
-                p = module.generative(z, x.sum(dim=-1, keepdim=True), **others)
+                z = module.inference(m.x, covariates=m.covariates).z
+                p = module.generative(z, m.library, covariates=m.covariates)
                 replicate[cells] = module.likelihood.sample(p).cpu().numpy()
-            start += len(x)
+            start += len(m)
     return replicates
 
 
 def differential_expression(
-    module: nn.Module,
+    module: LatentModule,
     adata: AnnData,
     group1: np.ndarray,
     group2: np.ndarray,
@@ -123,11 +125,12 @@ def differential_expression(
     doi:10.1101/794289). The same there: pairs, LFC, δ, the rule of the FDR, 5,000 draws. Different:
     p is P(|LFC| > δ), theirs with ``test_mode="two"``; by default they take the larger of
     P(LFC ≥ δ) and P(LFC < −δ). One c serves p and the mean of LFC; theirs is estimated from genes
-    that are not expressed, and a thousandth of it serves the mean. With batches, both cells of a
-    pair are decoded in the same random batch, so that a difference between batches is none between
-    groups; theirs with ``batch_correction=True``. Outlying cells are kept, as by default there.
+    that are not expressed, and a thousandth of it serves the mean. With covariates, both cells
+    of a pair are decoded with the same random level, so that a difference between batches is none
+    between groups; theirs with ``batch_correction=True``. Outlying cells are kept, as by
+    default there.
 
-    p speaks of cells, not of donors: with one donor a group it can't tell a group's difference
+    p speaks of cells, not of donors: with one donor per group it can't tell a group's difference
     from a donor's.
 
     Args:
@@ -143,7 +146,7 @@ def differential_expression(
             group. By default the share with which a gene has 0.01 counts in a mean cell.
 
     Returns:
-        One row a gene, the surest first: ``proba_de`` (p), ``lfc_mean`` and ``lfc_std`` (positive
+        One row per gene, the surest first: ``proba_de`` (p), ``lfc_mean`` and ``lfc_std`` (positive
         where group 1 has more), ``scale1`` and ``scale2`` (mean ρ), ``expected_fdr`` (if this gene
         and those above are called) and ``is_de`` (called).
 
@@ -154,18 +157,18 @@ def differential_expression(
     """
     _check_de_numbers(delta, fdr, n_samples, pseudocount)
     group1, group2 = _checked_groups(adata, group1, group2)
-    data = Cells.of(adata, module)
+    table = CellTable.of(adata, module.covariates)
     if pseudocount is None:
-        pseudocount = NOT_EXPRESSED / (data.counts.sum(dtype=float) / adata.n_obs)
+        pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
     rng = np.random.default_rng(seed)
     pairs = [rng.choice(np.flatnonzero(group), n_samples) for group in (group1, group2)]
     with evaluating(module, seed=seed):
-        means = _means_over_pairs(_pairs_of_shares(module, data, pairs), delta, pseudocount)
-    table = pd.DataFrame(means, index=adata.var_names)
-    table = table.iloc[np.lexsort([-table["lfc_mean"].abs(), -table["proba_de"]])]
-    table["expected_fdr"] = expected_fdr(table["proba_de"].to_numpy())
-    table["is_de"] = table["expected_fdr"] <= fdr
-    return table
+        means = _means_over_pairs(_pairs_of_shares(module, table, pairs), delta, pseudocount)
+    genes = pd.DataFrame(means, index=adata.var_names)
+    genes = genes.iloc[np.lexsort([-genes["lfc_mean"].abs(), -genes["proba_de"]])]
+    genes["expected_fdr"] = expected_fdr(genes["proba_de"].to_numpy())
+    genes["is_de"] = genes["expected_fdr"] <= fdr
+    return genes
 
 
 def expected_fdr(probability: np.ndarray) -> np.ndarray:
@@ -182,16 +185,19 @@ def expected_fdr(probability: np.ndarray) -> np.ndarray:
 
 
 def _pairs_of_shares(
-    module: nn.Module, data: Cells, pairs: list[np.ndarray]
+    module: LatentModule, table: CellTable, pairs: list[np.ndarray]
 ) -> Iterator[list[np.ndarray]]:
     """Draw ρ for the cells of pairs, some at a time: two arrays (pairs, n_genes), float64."""
     device = device_of(module)
-    both = (data.minibatches(rows, BATCH_SIZE, device) for rows in pairs)
+    both = (table.minibatches(rows, BATCH_SIZE, device) for rows in pairs)
     for sides in zip(*both, strict=True):
-        context = _random_batch(module, len(sides[0][0]), device)
+        design = _random_levels(module, sides[0])
         yield [
-            _px_scale(module, module.inference(x, **others).z, x, context).cpu().double().numpy()
-            for x, others in sides
+            _px_scale(module, module.inference(m.x, covariates=m.covariates).z, m, design)
+            .cpu()
+            .double()
+            .numpy()
+            for m in sides
         ]
 
 
@@ -199,7 +205,7 @@ def _means_over_pairs(
     pairs: Iterable[list[np.ndarray]], delta: float, pseudocount: float
 ) -> dict[str, np.ndarray]:
     """Average over pairs what the table says of each gene, without keeping all pairs."""
-    sums, n_pairs = 0.0, 0
+    sums, n_pairs = np.zeros(()), 0
     for scale1, scale2 in pairs:
         lfc = np.log2(scale1 + pseudocount) - np.log2(scale2 + pseudocount)
         terms = (abs(lfc) > delta, lfc, lfc**2, scale1, scale2)
@@ -216,24 +222,24 @@ def _means_over_pairs(
     }
 
 
-def _px_scale(module: nn.Module, z: Tensor, x: Tensor, context: dict[str, Tensor]) -> Tensor:
-    """Decode z to the shares of the genes, ρ, in a batch. (N, n_genes)."""
-    return module.generative(z, x.sum(dim=-1, keepdim=True), **context).px_scale
+def _px_scale(module: LatentModule, z: Tensor, m: Minibatch, design: Tensor | None) -> Tensor:
+    """Decode z to the shares of the genes, ρ, with these covariates. (N, n_genes)."""
+    return module.generative(z, m.library, covariates=design).px_scale
 
 
-def _each_batch(module: nn.Module, x: Tensor) -> list[dict[str, Tensor]]:
-    """For each batch that the module knows, the argument that puts all cells of x into it."""
-    if module.batches is None:
-        return [{}]
-    codes = range(len(module.batches.levels))
-    return [{"batch": torch.full((len(x),), code, device=x.device)} for code in codes]
+def _each_level(module: LatentModule, m: Minibatch) -> list[Tensor | None]:
+    """For each level of the covariate, the design that gives it to all cells of a minibatch."""
+    if module.covariates is None:
+        return [None]
+    levels = module.covariates.levels
+    return [module.covariates.as_if(level, len(m)).to(m.device) for level in levels]
 
 
-def _random_batch(module: nn.Module, n_pairs: int, device: torch.device) -> dict[str, Tensor]:
-    """For each pair one of the batches that the module knows."""
-    if module.batches is None:
-        return {}
-    return {"batch": torch.randint(len(module.batches.levels), (n_pairs,)).to(device)}
+def _random_levels(module: LatentModule, m: Minibatch) -> Tensor | None:
+    """For each pair one of the levels that the module knows."""
+    if module.covariates is None:
+        return None
+    return module.covariates.random(len(m)).to(m.device)
 
 
 def _columns(adata: AnnData, genes: Iterable[str] | None) -> np.ndarray:

@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch.distributions import NegativeBinomial, Normal
 
-from nbvae import NBVAE
-from nbvae.cells import Cells
-from nbvae.counts import Batches
+from nbvae import NBVAE, CellTable, Covariates
 from nbvae.evaluation import BATCH_SIZE, elbo, importance_weighted_bound
 
 
@@ -119,12 +117,15 @@ def test_q_equal_to_the_posterior_leaves_no_gap(small, counts):
 
 
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
-@pytest.mark.parametrize("encode_batch", [None, False, True])
-def test_every_likelihood_and_batches_have_a_bound(small, likelihood, encode_batch):
+@pytest.mark.parametrize("encode_covariates", [None, False, True])
+def test_every_likelihood_and_covariates_have_a_bound(small, likelihood, encode_covariates):
     """Else it could not be compared between models. It is below the negative ELBO."""
     arguments = {"likelihood": likelihood}
-    if encode_batch is not None:
-        arguments |= {"batches": Batches.of(small, "group"), "encode_batch": encode_batch}
+    if encode_covariates is not None:
+        arguments |= {
+            "covariates": Covariates.of(small, "group"),
+            "encode_covariates": encode_covariates,
+        }
     module = NBVAE(12, 2, n_hidden=16, **arguments)
     bound = importance_weighted_bound(module, small, n_samples=50)
     assert bound < elbo(module, small, n_samples=50).neg_elbo
@@ -132,9 +133,11 @@ def test_every_likelihood_and_batches_have_a_bound(small, likelihood, encode_bat
 
 def test_batches_reach_the_decoder(small):
     """Else each cell would be scored as one of the first batch."""
-    module = NBVAE(12, 1, n_hidden=16, batches=Batches.of(small, "group"))
+    module = NBVAE(12, 1, n_hidden=16, covariates=Covariates.of(small, "group"))
     alone = [
-        importance_weighted_bound(module, small, cells=np.flatnonzero(small.obs["group"] == level))
+        importance_weighted_bound(
+            module, small, indices=np.flatnonzero(small.obs["group"] == level)
+        )
         for level in ("a", "b", "c")
     ]
     share = small.obs["group"].value_counts(normalize=True)[["a", "b", "c"]]
@@ -152,7 +155,7 @@ def test_cells_weigh_equally_across_minibatches(sample):
         module.logvar_encoder.layers[2].bias.fill_(-25.0)
     assert BATCH_SIZE < sample.n_obs < 2 * BATCH_SIZE
     whole, head, tail = (
-        importance_weighted_bound(module, sample, cells=cells, n_samples=1)
+        importance_weighted_bound(module, sample, indices=cells, n_samples=1)
         for cells in (None, np.arange(BATCH_SIZE), np.arange(BATCH_SIZE, 700))
     )
     expected = (BATCH_SIZE * head + (700 - BATCH_SIZE) * tail) / 700
@@ -163,7 +166,9 @@ def test_cells_weigh_equally_across_minibatches(sample):
 def test_bound_takes_checked_cells_and_is_reproducible(module, small):
     """Else all counts would be checked again, or two modules not be compared."""
     first = importance_weighted_bound(module, small, n_samples=3, seed=1)
-    assert importance_weighted_bound(module, Cells.of(small, module), n_samples=3, seed=1) == first
+    assert (
+        importance_weighted_bound(module, CellTable.of(small, None), n_samples=3, seed=1) == first
+    )
     assert importance_weighted_bound(module, small, n_samples=3, seed=2) != first
 
 
@@ -182,4 +187,4 @@ def test_nothing_to_average_is_an_error(module, small):
     with pytest.raises(ValueError, match="n_samples must be at least 1, not 0"):
         importance_weighted_bound(module, small, n_samples=0)
     with pytest.raises(ValueError, match="no cells"):
-        importance_weighted_bound(module, small, cells=[])
+        importance_weighted_bound(module, small, indices=[])

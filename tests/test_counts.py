@@ -7,7 +7,7 @@ import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae.counts import CountsError, count_matrix
+from nbvae.data.counts import CountsError, count_matrix
 
 COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
 

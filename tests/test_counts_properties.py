@@ -14,8 +14,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from nbvae.cells import Cells
-from nbvae.counts import Batches, CountsError, count_matrix
+from nbvae import CellTable, CountsError, Covariates, count_matrix
 
 # Even without a database, hypothesis keeps notes: not in a folder .hypothesis/ of this project.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
@@ -107,8 +106,8 @@ def test_one_bad_entry_is_found_wherever_it_is(dtype, table, data, form, bad):
 def test_minibatches_are_the_rows_in_the_order_asked_for(table, data, batch_size):
     """Else an epoch would not be one pass through the cells."""
     order = np.array(data.draw(st.permutations(range(len(table)))))
-    cells = Cells(count_matrix(annotated(table)), None)
-    walked = [x for x, _ in cells.minibatches(order, batch_size)]
+    cells = CellTable(count_matrix(annotated(table)), None)
+    walked = [minibatch.x for minibatch in cells.minibatches(order, batch_size)]
     assert {len(x) for x in walked[:-1]} <= {batch_size}
     assert {x.dtype for x in walked} == {torch.float32}
     np.testing.assert_array_equal(torch.cat(walked).numpy(), table[order])
@@ -119,15 +118,14 @@ def test_minibatches_are_the_rows_in_the_order_asked_for(table, data, batch_size
 
 @tried
 @given(st.lists(st.sampled_from(["a", "B", "10", "2", ""]), min_size=1, max_size=8), st.data())
-def test_a_cell_keeps_its_code(names, data):
-    """Else a subset, or categories in another order, would send cells to another donor's code."""
+def test_a_cell_keeps_its_column(names, data):
+    """Else a subset, or categories in another order, would send cells to another donor's column."""
     categories = data.draw(st.permutations(["a", "B", "10", "2", "", "unused"]))
     obs = pd.DataFrame({"donor": pd.Categorical(names, categories=categories)})
     adata = AnnData(X=np.ones((len(names), 1)), obs=obs.set_axis(map(str, obs.index)))
-    batches = Batches.of(adata, "donor")
-    assert list(batches.levels) == sorted(set(names))
-    assert [batches.levels[code] for code in batches.codes(adata)] == names
+    covariates = Covariates.of(adata, "donor")
+    assert list(covariates.levels) == sorted(set(names))
+    design = covariates.design(adata)
+    assert [covariates.levels[column] for column in design.argmax(axis=1)] == names
     some = data.draw(st.lists(st.sampled_from(range(len(names))), unique=True))
-    np.testing.assert_array_equal(
-        batches.codes(adata[some].copy()), [sorted(set(names)).index(names[i]) for i in some]
-    )
+    np.testing.assert_array_equal(covariates.design(adata[some].copy()), design[some])

@@ -7,8 +7,8 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae.cells import Cells
-from nbvae.counts import CountsError, count_matrix
+from nbvae.data.counts import CountsError, count_matrix
+from nbvae.data.minibatches import CellTable
 
 COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -134,8 +134,8 @@ def test_one_cell_or_one_gene(counts, container):
     """Else a matrix of one row or column would lose an axis."""
     matrix = count_matrix(annotated(container(np.array(counts))))
     np.testing.assert_array_equal(matrix.toarray(), counts)
-    ((x, _),) = Cells(matrix, None).minibatches(np.array([0]), 1)
-    np.testing.assert_array_equal(x.numpy(), counts[:1])
+    (minibatch,) = CellTable(matrix, None).minibatches(np.array([0]), 1)
+    np.testing.assert_array_equal(minibatch.x.numpy(), counts[:1])
 
 
 def test_one_cell_of_fractions():

@@ -7,7 +7,7 @@ import pytest
 import scanpy as sc
 
 from nbvae import datasets
-from nbvae.counts import CountsError
+from nbvae.data.counts import CountsError
 
 
 @pytest.fixture(scope="module")

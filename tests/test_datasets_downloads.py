@@ -23,10 +23,10 @@ from anndata import AnnData
 from scipy import io as scipy_io
 from scipy import sparse
 
-from nbvae import datasets, downloads
-from nbvae.counts import CountsError
-from nbvae.downloads import Remote
-from nbvae.files import read_10x_archive
+from nbvae.data import datasets, downloads
+from nbvae.data.counts import CountsError
+from nbvae.data.downloads import Remote
+from nbvae.data.readers import read_10x_archive
 
 CELLS = [f"{a}{b}{c}CATG-1" for a in "ACGT" for b in "ACGT" for c in "ACGT"]
 GENES = 300

@@ -11,8 +11,8 @@ from anndata import AnnData
 from scipy import io as scipy_io
 from scipy import sparse
 
-from nbvae.counts import CountsError
-from nbvae.datasets import read_counts
+from nbvae.data.counts import CountsError
+from nbvae.data.datasets import read_counts
 
 COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])  # cells × genes
 CELLS = [f"AAAC-{i}" for i in range(4)]

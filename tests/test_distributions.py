@@ -12,8 +12,8 @@ import pytest
 import scipy.stats
 import torch
 
-from nbvae import distributions
-from nbvae.distributions import nb_log_prob, nb_sample
+from nbvae.module import distributions
+from nbvae.module.distributions import nb_log_prob, nb_sample
 
 DIGITS = 60  # the log-gammas cancel up to 16 of them
 MEANS = [1e-8, 1e-4, 0.01, 0.7, 1.0, 30.0, 1e3, 1e6]

@@ -45,10 +45,9 @@ from torch import nn
 from torch.distributions import Distribution, NegativeBinomial, Normal, kl_divergence
 
 import nbvae
-from nbvae import MLP, NBVAE, Trainer
-from nbvae.counts import CountsError, count_matrix
-from nbvae.distributions import nb_log_prob
-from nbvae.run import TrainingDivergedError
+from nbvae import MLP, NBVAE, Trainer, TrainingDivergedError
+from nbvae.data.counts import CountsError, count_matrix
+from nbvae.module.distributions import nb_log_prob
 
 BOOK = Path(__file__).parents[1] / "book"
 DRAFT = (BOOK / "assets" / "draft.md").read_text(encoding="utf-8")

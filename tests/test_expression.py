@@ -9,8 +9,7 @@ import scipy.stats
 import torch
 from anndata import AnnData
 
-from nbvae import NBVAE
-from nbvae.counts import Batches
+from nbvae import NBVAE, Covariates
 from nbvae.evaluation import BATCH_SIZE
 from nbvae.expression import (
     denoised,
@@ -115,7 +114,7 @@ def test_gene_names_that_occur_twice_are_refused(two_groups):
 @torch.no_grad()
 def with_donors(adata, sd=0.1):
     """The module by hand, with gene E twenty times as frequent in donor q."""
-    module = by_hand(sd, batches=Batches.of(adata, "donor"))
+    module = by_hand(sd, covariates=Covariates.of(adata, "donor"))
     module.decoder.layers[0].weight[2, 2] = 1  # the third hidden unit says: donor q
     module.decoder.layers[2].weight[4, 2] = math.log(20)
     return module
@@ -125,7 +124,7 @@ def test_denoised_in_the_cells_own_batch_or_in_all(two_groups):
     """Else cells of two donors could not be compared, or a donor's effect be shown."""
     module = with_donors(two_groups)
     own = denoised(module, two_groups, n_samples=200)
-    everywhere = denoised(module, two_groups, batch="all", n_samples=200)
+    everywhere = denoised(module, two_groups, covariates="all", n_samples=200)
     p, q = own[0:30:2].mean(axis=0), own[1:30:2].mean(axis=0)
     odds = (q[4] / (1 - q[4])) / (p[4] / (1 - p[4]))
     assert odds == pytest.approx(20, rel=0.02)
@@ -137,10 +136,10 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
     """Else code for data with batches would fail on data without."""
     module = by_hand(0.5)
     np.testing.assert_array_equal(
-        denoised(module, two_groups, batch="all"), denoised(module, two_groups)
+        denoised(module, two_groups, covariates="all"), denoised(module, two_groups)
     )
     with pytest.raises(ValueError, match="'own' or 'all', not 'p'"):
-        denoised(module, two_groups, batch="p")
+        denoised(module, two_groups, covariates="p")
 
 
 # ---------------------------------------------------------------- posterior predictive

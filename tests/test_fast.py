@@ -1,5 +1,7 @@
 """The fast reconstruction term: equal to the plain formula and to PyTorch's, gradients included."""
 
+import copy
+import pickle
 from functools import partial
 
 import pytest
@@ -7,14 +9,13 @@ import torch
 from scipy import sparse
 from torch.distributions import NegativeBinomial
 
-from nbvae import NBVAE
-from nbvae.counts import Batches
-from nbvae.distributions import nb_log_prob
-from nbvae.entries import Entries, log_counts_product
-from nbvae.fast import TABLED, nb_reconstruction
+from nbvae import NBVAE, Covariates, Minibatch, SparseBatch, log_counts_product, loss_of
+from nbvae.module.distributions import nb_log_prob
+from nbvae.module.fast import has_shortcut
+from nbvae.module.kernels import TABLED, nb_reconstruction
 
 
-def minibatch(dtype=torch.float64, *, theta=(-4.0, 4.0), n_cells=40, n_genes=30):
+def counts_and_parameters(dtype=torch.float64, *, theta=(-4.0, 4.0), n_cells=40, n_genes=30):
     """Counts of all sizes, an empty cell, a gene that is never seen."""
     generator = torch.Generator().manual_seed(1)
     sizes = 10 ** (4 * torch.rand(n_cells, n_genes, generator=generator, dtype=torch.float64))
@@ -28,12 +29,17 @@ def minibatch(dtype=torch.float64, *, theta=(-4.0, 4.0), n_cells=40, n_genes=30)
     return x.to(dtype), logits.to(dtype).requires_grad_(), log_theta.to(dtype).requires_grad_()
 
 
-def entries_of(x):
-    return Entries.of(sparse.csr_matrix(x.numpy()))
+def sparse_form(x):
+    return SparseBatch.of(sparse.csr_matrix(x.numpy()))
+
+
+def fast_step(module, x, *, covariates=None, **options):
+    """The loss as the trainer asks for it."""
+    return loss_of(module, Minibatch(sparse.csr_matrix(x.numpy()), covariates), **options)
 
 
 def fast(x, logits, log_theta):
-    return nb_reconstruction(x, entries_of(x), logits, log_theta)
+    return nb_reconstruction(x, sparse_form(x), logits, log_theta)
 
 
 def plain(x, logits, log_theta):
@@ -48,13 +54,13 @@ def gradients(function, arguments, upstream):
 @pytest.mark.parametrize("theta", [(-4, 4), (4, 8), (-8, -4)])
 def test_equals_the_plain_formula_to_ten_digits(theta):
     """Else the trainer would learn another model than the one that the book derives."""
-    arguments = minibatch(theta=theta)
+    arguments = counts_and_parameters(theta=theta)
     torch.testing.assert_close(fast(*arguments), plain(*arguments), rtol=1e-10, atol=1e-10)
 
 
 def test_equals_pytorchs_negative_binomial():
     """Else both of our formulas could share a mistake."""
-    x, logits, log_theta = minibatch(theta=(-2, 2))
+    x, logits, log_theta = counts_and_parameters(theta=(-2, 2))
     x = x.index_select(0, torch.tensor([i for i in range(len(x)) if i != 7]))  # theirs: no μ = 0
     logits = logits[[i for i in range(len(logits)) if i != 7]]
     log_mean = x.sum(-1, keepdim=True).log() + torch.log_softmax(logits, -1)
@@ -65,7 +71,7 @@ def test_equals_pytorchs_negative_binomial():
 @pytest.mark.parametrize("theta", [(-4, 4), (4, 8), (-8, -4)])
 def test_gradients_equal_those_of_the_plain_formula(theta):
     """Else training would walk somewhere else; each cell has a weight of its own here."""
-    arguments = minibatch(theta=theta)
+    arguments = counts_and_parameters(theta=theta)
     upstream = torch.linspace(-1, 2, 40, dtype=torch.float64)
     for ours, theirs in zip(
         gradients(fast, arguments, upstream),
@@ -88,8 +94,8 @@ def test_gradients_are_finite_differences():
 
 def test_float32_keeps_what_float32_can_hold():
     """Else large counts or a large θ would fill the loss with rounding noise."""
-    exact = minibatch(theta=(-4, 8))
-    single = minibatch(torch.float32, theta=(-4, 8))
+    exact = counts_and_parameters(theta=(-4, 8))
+    single = counts_and_parameters(torch.float32, theta=(-4, 8))
     ours, expected = fast(*single).double(), fast(*exact)
     assert ((ours - expected).abs() / expected.clamp(min=1)).max() < 1e-5
     upstream = torch.ones(40)
@@ -104,16 +110,16 @@ def test_float32_keeps_what_float32_can_hold():
 
 def test_an_empty_cell_costs_nothing_and_pulls_nowhere():
     """Else 0 · log 0 would turn the loss into NaN."""
-    x, logits, log_theta = minibatch()
+    x, logits, log_theta = counts_and_parameters()
     loss = fast(x, logits, log_theta)
-    (by_logits,) = torch.autograd.grad(loss.sum(), logits)
+    (grad_logits,) = torch.autograd.grad(loss.sum(), logits)
     assert loss[7] == 0
-    assert (by_logits[7] == 0).all()
+    assert (grad_logits[7] == 0).all()
 
 
 def test_inputs_are_left_as_they_were():
     """Else memory that is used again would corrupt the minibatch."""
-    arguments = minibatch()
+    arguments = counts_and_parameters()
     before = [value.detach().clone() for value in arguments]
     gradients(fast, arguments, torch.ones(40, dtype=torch.float64))
     assert all(torch.equal(value, old) for value, old in zip(arguments, before, strict=True))
@@ -125,7 +131,7 @@ def test_a_fast_step_is_a_plain_step(blood, kl_weight):
     module = NBVAE(765).double()
     x, noise = blood[:64].double(), torch.randn(64, 10, dtype=torch.float64)
     outputs, slopes = [], []
-    for step in (module, partial(module.fast_forward, entries=entries_of(x))):
+    for step in (module, partial(fast_step, module)):
         module.zero_grad()
         output = step(x, kl_weight=kl_weight, noise=noise)
         output.loss.backward()
@@ -144,9 +150,72 @@ def test_other_likelihoods_take_the_three_steps(small, likelihood):
     """Else they would be trained as if they were negative binomials."""
     module, x = NBVAE(12, 2, likelihood=likelihood), torch.from_numpy(small.X.toarray())
     noise = torch.randn(53, 2)
-    assert torch.equal(
-        module.fast_forward(x, entries_of(x), noise=noise).loss, module(x, noise=noise).loss
+    assert torch.equal(fast_step(module, x, noise=noise).loss, module(x, noise=noise).loss)
+
+
+def layer_norm(module):
+    layers = module.mean_encoder.layers
+    module.mean_encoder.layers = torch.nn.Sequential(
+        layers[0], torch.nn.LayerNorm(128), *layers[1:]
     )
+
+
+def linked_encoder(module):
+    module.logvar_encoder.link = torch.tanh
+
+
+def own_network(module):
+    class Wider(type(module.decoder)):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    module.decoder.__class__ = Wider
+
+
+def hook(module):
+    module.decoder.register_forward_hook(lambda _, __, output: output.detach())
+
+
+def pre_hook(module):
+    module.mean_encoder.layers[0].register_forward_pre_hook(lambda _, inputs: (2 * inputs[0],))
+
+
+def loss_from_outside(module):
+    loss = module.loss
+    module.loss = lambda *arguments, **options: loss(*arguments, **options | {"kl_weight": 0.0})
+
+
+def spectral_norm(module):
+    torch.nn.utils.parametrizations.spectral_norm(module.decoder.layers[0])
+
+
+CHANGES = (
+    *(layer_norm, linked_encoder, own_network, hook, pre_hook, loss_from_outside, spectral_norm),
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_the_shortcut_does_not_know_takes_the_three_steps(small, change):
+    """Else training would see another network than the one that is used."""
+    module, noise = NBVAE(12, 2), torch.randn(53, 2)
+    x = torch.from_numpy(small.X.toarray())
+    before = fast_step(module, x, noise=noise)
+    assert has_shortcut(module)
+    change(module)
+    assert not has_shortcut(module)
+    after, expected = fast_step(module, x, noise=noise), module(x, noise=noise)
+    assert torch.equal(after.loss, expected.loss)
+    assert not torch.isclose(after.loss, before.loss, rtol=1e-6) or change is hook
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_keeps_the_shortcut(small, copied):
+    """Else a copy would be trained in twice the time."""
+    module, noise = NBVAE(12, 2), torch.randn(53, 2)
+    twin = copied(module)
+    assert has_shortcut(twin)
+    losses = [loss_of(m, Minibatch(small.X), noise=noise).loss for m in (module, twin)]
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize("step", ["forward", "inference", "generative", "loss"])
@@ -158,7 +227,7 @@ def test_a_subclass_that_changes_a_step_is_trained_as_it_says(small, step):
 
     changed = type("Changed", (NBVAE,), {step: broken})(12, 2)
     with pytest.raises(NotImplementedError, match=step):
-        changed.fast_forward(torch.from_numpy(small.X.toarray()), Entries.of(small.X))
+        loss_of(changed, Minibatch(small.X))
 
 
 def test_another_link_takes_the_three_steps(small):
@@ -166,46 +235,43 @@ def test_another_link_takes_the_three_steps(small):
     module, x = NBVAE(12, 2), torch.from_numpy(small.X.toarray())
     module.decoder.link = lambda y: torch.nn.functional.logsigmoid(y)
     noise = torch.randn(53, 2)
-    assert torch.equal(
-        module.fast_forward(x, entries_of(x), noise=noise).loss, module(x, noise=noise).loss
-    )
+    assert torch.equal(fast_step(module, x, noise=noise).loss, module(x, noise=noise).loss)
 
 
-def test_batches_reach_the_fast_step(small):
-    """Else training would ignore the covariate."""
-    batches = Batches.of(small, "group")
-    module = NBVAE(12, 2, batches=batches, encode_batch=True).double()
+def test_covariates_reach_the_fast_step(small):
+    """Else training would ignore them."""
+    module = NBVAE(12, 2, covariates=Covariates.of(small, "group"), encode_covariates=True).double()
     x, noise = torch.from_numpy(small.X.toarray()).double(), torch.randn(53, 2).double()
-    batch = torch.from_numpy(batches.codes(small))
-    fast = module.fast_forward(x, entries_of(x), batch=batch, noise=noise).reconstruction
-    torch.testing.assert_close(fast, module(x, batch=batch, noise=noise).reconstruction)
-    with pytest.raises(ValueError, match="needs the batch"):
-        module.fast_forward(x, entries_of(x), noise=noise)
+    covariates = torch.from_numpy(module.covariates.design(small)).double()
+    fast = fast_step(module, x, covariates=covariates, noise=noise).reconstruction
+    torch.testing.assert_close(fast, module(x, covariates=covariates, noise=noise).reconstruction)
+    with pytest.raises(ValueError, match="needs covariates"):
+        fast_step(module, x, noise=noise)
 
 
 @pytest.mark.parametrize("n_cells", [1, 7, 40])
-def test_entries_are_the_counts(n_cells):
+def test_the_sparse_form_is_the_counts(n_cells):
     """Else the list and the matrix would be two data sets."""
-    x = minibatch()[0][:n_cells]
-    entries, expected = entries_of(x), x.nonzero(as_tuple=True)
-    assert torch.equal(entries.cells.long(), expected[0])
-    assert torch.equal(entries.genes.long(), expected[1])
-    assert torch.equal(entries.counts, x[expected])
-    assert torch.equal(entries.log_counts, x[expected].log1p())
+    x = counts_and_parameters()[0][:n_cells]
+    above_zero, expected = sparse_form(x), x.nonzero(as_tuple=True)
+    assert torch.equal(above_zero.cells.long(), expected[0])
+    assert torch.equal(above_zero.genes.long(), expected[1])
+    assert torch.equal(above_zero.counts, x[expected])
+    assert torch.equal(above_zero.log_counts, x[expected].log1p())
     genes, cells = x.T.nonzero(as_tuple=True)
-    assert torch.equal(entries.cells_by_gene.long(), cells)
-    assert torch.equal(entries.log_counts_by_gene, x[cells, genes].log1p())
-    assert entries.cell_starts.tolist() == [int((x[:row] > 0).sum()) for row in range(n_cells)]
-    assert entries.gene_starts.tolist() == [int((x[:, :gene] > 0).sum()) for gene in range(30)]
+    assert torch.equal(above_zero.cells_by_gene.long(), cells)
+    assert torch.equal(above_zero.log_counts_by_gene, x[cells, genes].log1p())
+    assert above_zero.cell_starts.tolist() == [int((x[:row] > 0).sum()) for row in range(n_cells)]
+    assert above_zero.gene_starts.tolist() == [int((x[:, :gene] > 0).sum()) for gene in range(30)]
 
 
 def test_the_product_with_log_counts():
     """Else the encoders would see other counts in training; the gradient, too."""
-    x = minibatch()[0]
+    x = counts_and_parameters()[0]
     weights = torch.randn(5, 30, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(40, 5, dtype=torch.float64)
     expected = torch.log1p(x) @ weights.T
-    ours = log_counts_product(entries_of(x), weights)
+    ours = log_counts_product(sparse_form(x), weights)
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(
         torch.autograd.grad(ours, weights, upstream),
@@ -213,10 +279,10 @@ def test_the_product_with_log_counts():
     )
 
 
-def test_counts_without_entries():
+def test_counts_that_are_all_zero():
     """Else a minibatch of empty cells would crash; its library is 0 and so is its loss."""
     x = torch.zeros(3, 30, dtype=torch.float64)
-    _, logits, log_theta = minibatch()
+    _, logits, log_theta = counts_and_parameters()
     assert (fast(x, logits[:3], log_theta) == 0).all()
 
 
@@ -228,7 +294,7 @@ def test_weights_of_a_gene_stay_side_by_side(small):
     module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
     assert module.mean_encoder.layers[0].weight.T.is_contiguous()
     x = torch.from_numpy(small.X.toarray())
-    module.fast_forward(x, entries_of(x)).loss.backward()
+    fast_step(module, x).loss.backward()
     assert first.grad.T.is_contiguous()
 
 
@@ -245,7 +311,7 @@ def test_adam_moves_such_weights_as_any_others(small):
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-2, fused=fused)
         x, noise = torch.from_numpy(small.X.toarray()), torch.ones(53, 2)
         for _ in range(5):
-            fast_loss = module.fast_forward(x, Entries.of(small.X), noise=noise).loss
+            fast_loss = fast_step(module, x, noise=noise).loss
             loss = fast_loss if fused else module(x, noise=noise).loss
             optimizer.zero_grad()
             loss.backward()

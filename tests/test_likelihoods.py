@@ -13,10 +13,10 @@ import torch
 from anndata import AnnData
 
 from nbvae import NBVAE, Trainer
-from nbvae.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.evaluation import elbo
-from nbvae.likelihoods import LIKELIHOODS
-from nbvae.module import GenerativeOutput
+from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
+from nbvae.module.likelihoods import LIKELIHOODS
+from nbvae.module.nbvae import GenerativeOutput
 
 DIGITS = 60
 MEANS = [1e-8, 1e-4, 0.01, 0.7, 1.0, 30.0, 1e3, 1e6]
@@ -356,7 +356,7 @@ def scores():
             trainer = Trainer(device="cpu", progress=False, holdout_fraction=0.2)
             history = trainer.fit(module, adata)
             assert history["train_neg_elbo"].iloc[-1] < history["train_neg_elbo"].iloc[0] - 10
-            score = elbo(module, adata, cells=trainer.held_out_cells, n_samples=20)
+            score = elbo(module, adata, indices=trainer.held_out_cells, n_samples=20)
             found[truth, likelihood] = score.neg_elbo
     return found
 

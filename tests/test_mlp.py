@@ -6,7 +6,7 @@ import scipy.special
 import torch
 from torch import nn
 
-from nbvae.mlp import LINKS, MLP
+from nbvae.module.mlp import LINKS, MLP
 
 
 def by_hand(network, x):

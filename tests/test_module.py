@@ -10,7 +10,7 @@ import torch
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 from torch.nn.functional import linear
 
-from nbvae.module import NBVAE, kl_to_standard_normal
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal
 
 N, G, K = 6, 20, 4
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from nbvae import plotting
+from nbvae.teaching import plotting
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from nbvae import NBVAE, Trainer
-from nbvae.checkpoint import CheckpointError
-from nbvae.counts import Batches
+from nbvae import NBVAE, Covariates, Trainer
+from nbvae.train.checkpoint import CheckpointError
 
 SETTINGS = {"max_epochs": 6, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
 
@@ -164,7 +163,7 @@ def test_a_failed_write_leaves_the_last_epoch(small, tmp_path, monkeypatch):
 
 def test_a_run_with_batches_resumes(small, tmp_path, monkeypatch):
     """Else the covariate's codes could differ after the interruption."""
-    expected, module = (model(batches=Batches.of(small, "group")) for _ in range(2))
+    expected, module = (model(covariates=Covariates.of(small, "group")) for _ in range(2))
     Trainer(**SETTINGS).fit(expected, small)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         cut_after(3, patch)
@@ -200,10 +199,10 @@ def test_weights_of_other_batches_are_refused(small, tmp_path):
     """Else each cell's batch would be read as another one, and nobody would notice."""
     other = small.copy()
     other.obs["group"] = other.obs["group"].replace("a", "A")
-    trainer, module = Trainer(**SETTINGS), model(batches=Batches.of(small, "group"))
+    trainer, module = Trainer(**SETTINGS), model(covariates=Covariates.of(small, "group"))
     trainer.fit(module, small, checkpoint=tmp_path / "run.pt")
     trainer.save(tmp_path / "model.pt", module)
-    stranger = model(batches=Batches.of(other, "group"))
+    stranger = model(covariates=Covariates.of(other, "group"))
     with pytest.raises(CheckpointError, match="batches"):
         Trainer.load(tmp_path / "model.pt", stranger)
     with pytest.raises(CheckpointError, match="batches"):

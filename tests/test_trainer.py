@@ -1,5 +1,6 @@
 """Training: split, warm-up, early stopping, interruption, divergence, saving and loading."""
 
+import inspect
 import io
 import os
 import pickle
@@ -13,14 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nbvae import NBVAE, Trainer
-from nbvae.checkpoint import CheckpointError
-from nbvae.counts import CountsError
+from nbvae import NBVAE, Trainer, TrainingDivergedError
+from nbvae.data.counts import CountsError
+from nbvae.data.split import split_cells
 from nbvae.evaluation import elbo
-from nbvae.run import TrainingDivergedError
-from nbvae.settings import TrainerSettings
-from nbvae.split import split_cells
-from nbvae.trainer import pick_device
+from nbvae.train.checkpoint import CheckpointError
+from nbvae.train.settings import TrainerSettings
+from nbvae.train.trainer import pick_device
 
 HISTORY_COLUMNS = [
     "kl_weight",
@@ -383,7 +383,7 @@ def test_history_of_held_out_cells_is_their_elbo_after_the_epoch(small):
     """Else the curve would show the module before the epoch, or the training cells."""
     t, module = trainer(max_epochs=1, kl_warmup_epochs=0), model()
     history = t.fit(module, small)
-    expected = elbo(module, small, cells=t.held_out_cells, seed=t.settings.seed)
+    expected = elbo(module, small, indices=t.held_out_cells, seed=t.settings.seed)
     assert history["held_out_neg_elbo"].item() == expected.neg_elbo
     assert history["held_out_reconstruction"].item() == expected.reconstruction
     assert history["held_out_kl"].item() == expected.kl
@@ -469,7 +469,7 @@ def test_early_stopping_brings_back_the_best_weights(overfitted, small):
     module, t = overfitted
     after_warm_up = t.history["held_out_neg_elbo"].loc[2:]
     assert after_warm_up.idxmin() == t.best_epoch
-    now = elbo(module, small, cells=t.held_out_cells, seed=t.settings.seed)
+    now = elbo(module, small, indices=t.held_out_cells, seed=t.settings.seed)
     assert now.neg_elbo == t.history["held_out_neg_elbo"].loc[t.best_epoch]
     assert now.neg_elbo < t.history["held_out_neg_elbo"].iloc[-1]
 
@@ -542,7 +542,7 @@ def test_an_interrupted_first_epoch_keeps_what_was_learned(small):
 def test_an_interrupted_warm_up_keeps_its_complete_epochs(small):
     """Else the module would fall back to its first weights: no epoch has been compared yet."""
     runs = []
-    for call in (8, 7):  # 48 training cells, three steps an epoch: both are in the third epoch
+    for call in (8, 7):  # 48 training cells, three steps per epoch: both are in the third epoch
         module, t = Poisson(interrupt_at(call)), trainer(max_epochs=20, kl_warmup_epochs=9)
         t.fit(module, small)
         assert (t.stopped, t.best_epoch, len(t.history)) == ("interrupted", 2, 2)
@@ -554,10 +554,10 @@ def test_an_interrupted_warm_up_keeps_its_complete_epochs(small):
 def test_interrupted_later_the_best_weights_come_back(small):
     """Else the half epoch that was interrupted would be in the weights."""
     module, t = Poisson(interrupt_at(14)), trainer(max_epochs=20)
-    t.fit(module, small)  # three steps an epoch: four epochs are complete
+    t.fit(module, small)  # three steps per epoch: four epochs are complete
     assert (t.stopped, len(t.history)) == ("interrupted", 4)
     assert t.best_epoch == t.history["held_out_neg_elbo"].loc[2:].idxmin()
-    now = elbo(module, small, cells=t.held_out_cells, seed=0)
+    now = elbo(module, small, indices=t.held_out_cells, seed=0)
     assert now.neg_elbo == t.history["held_out_neg_elbo"].loc[t.best_epoch]
 
 
@@ -628,7 +628,7 @@ def test_weights_that_break_in_the_very_last_step_do_not_stay(small):
 
     for holdout_fraction in (0, 0.1):
         module = Poisson(misbehave)
-        t = trainer(holdout_fraction=holdout_fraction, batch_size=14)  # four steps an epoch
+        t = trainer(holdout_fraction=holdout_fraction, batch_size=14)  # four steps per epoch
         with pytest.raises(TrainingDivergedError, match="epoch 3, minibatch 4, the weights"):
             t.fit(module, small)
         assert torch.isfinite(module.log_mean).all()
@@ -910,3 +910,16 @@ def test_a_checkpoint_can_be_read_by_others_like_any_new_file(trained, tmp_path)
     t.save(tmp_path / "model.pt", module)
     (tmp_path / "plain").touch()
     assert os.stat(tmp_path / "model.pt").st_mode == os.stat(tmp_path / "plain").st_mode
+
+
+def test_the_options_are_those_of_the_settings():
+    """Else a default would be one thing in the signature that a reader sees, and another in use."""
+    options = inspect.signature(Trainer).parameters.values()
+    assert all(option.kind is inspect.Parameter.KEYWORD_ONLY for option in options)
+    assert {option.name: option.default for option in options} == asdict(TrainerSettings())
+
+
+def test_every_option_reaches_the_settings():
+    """Else an option would be taken and do nothing."""
+    given = TrainerSettings(7, 8, 0.9, "constant", 5, 0.3, "group", 4, 11, "cpu", False)
+    assert Trainer(**asdict(given)).settings == given

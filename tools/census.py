@@ -51,8 +51,16 @@ def _claims(source: str) -> int:
 
 
 def minutes(notebook: NotebookNode) -> int:
-    """Return how long the head of a chapter says that it runs."""
-    return int(re.search(r"\*\*Minutes on a CPU\*\* (\d+)", notebook.cells[0].source)[1])
+    """Return how long the head of a chapter says that it runs.
+
+    Raises:
+        ValueError: it does not say.
+
+    """
+    head = notebook.cells[0].source
+    if not (found := re.search(r"\*\*Minutes on a CPU\*\* (\d+)", head)):
+        raise ValueError(f"No minutes in the head of {head.partition(chr(10))[0]!r}.")
+    return int(found[1])
 
 
 def nbval_seconds(path: Path) -> float:
@@ -70,7 +78,7 @@ def nbval_seconds(path: Path) -> float:
 
 
 def main() -> None:
-    """Print one line a chapter; with --time, fail where a chapter's head promises too little."""
+    """Print one line per chapter; with --time, fail where a chapter's head promises too little."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--time", action="store_true", help="run each chapter under nbval")
     timed = parser.parse_args().time

@@ -3,7 +3,7 @@
 A claim that another seed or another processor overturns is a claim about one run. Each condition
 is a whole run of a chapter in a process of its own:
 
-    seed 1, seed 2, …   other weights, splits, orders of the cells and draws of z; no assertion fails
+    seed 1, seed 2, …   other weights, splits, orders of cells and draws of z; no assertion fails
     default, avx2, …    PyTorch's kernels for a processor without the newer instructions; no
                         assertion fails, and what is printed is what the book prints
     mkl, onednn         the same for the two libraries that multiply matrices
@@ -32,7 +32,7 @@ PROCESSORS = {
     "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
 }
 SEEDS = (1, 2, 3, 4, 5)
-SHIFT = '''
+SHIFT = """
 import sys
 import numpy
 import torch
@@ -42,13 +42,14 @@ def _shift_seeds(by):
 
     def shifted_rng(seed=None):
         asked_by = sys._getframe(1).f_globals.get("__name__", "")
-        if asked_by.partition(".")[0] != "nbvae" or not isinstance(seed, int | list | numpy.integer):
+        known = isinstance(seed, int | list | numpy.integer)
+        if asked_by.partition(".")[0] != "nbvae" or not known:
             return default_rng(seed)
         return default_rng([*numpy.atleast_1d(seed).tolist(), by])
 
     torch.manual_seed = torch.random.manual_seed = lambda seed: manual_seed(seed + 1000 * by)
     numpy.random.default_rng = shifted_rng
-'''
+"""
 
 
 def with_other_seeds(notebook: NotebookNode, by: int) -> Iterator[str]:
@@ -94,7 +95,7 @@ def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
 
 
 def run_all(paths: Iterable[Path], conditions: Iterable[str], jobs: int) -> int:
-    """Print a line a run, and below it what failed. Return how many runs failed."""
+    """Print a line per run, and below it what failed. Return how many runs failed."""
     tasks = [(path, condition) for condition in conditions for path in paths]
     failed = 0
     with ThreadPoolExecutor(jobs) as pool:

@@ -25,7 +25,7 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     package = import_module("sphinx-mathjax-offline")  # the hyphens rule out `import`
-    source = Path(package.__file__).parent / "static" / "mathjax"
+    source = Path(str(package.__file__)).parent / "static" / "mathjax"
     target = Path(app.outdir) / "_static" / "mathjax"
     for part in MATHJAX_PARTS:
         folder = part if (source / part).is_dir() else "."

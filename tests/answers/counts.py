@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/counts.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/counts.py, right and wrong."""
 
 import numpy as np
 
@@ -28,14 +28,14 @@ def shallow_and_deep(rng):
 
 
 RIGHT = {
-    "thin": (lambda c, p, r: r.binomial(c, p), thin_by_coins),
-    "zeros_at_depth": (lambda z, f: z**f, lambda z, f: np.exp(f * np.log(z))),
-    "poisson_index": (index_by_dot, index_by_loop),
-    "spurious": (
+    "1.1": (lambda c, p, r: r.binomial(c, p), thin_by_coins),
+    "1.2": (lambda z, f: z**f, lambda z, f: np.exp(f * np.log(z))),
+    "1.3": (index_by_dot, index_by_loop),
+    "1.4": (
         shallow_and_deep,
         lambda r: (r.poisson(0.5, (200, 50)), r.poisson(8.0, (200, 50))),
     ),
-    "noisy_gene": (lambda: "IGJ", lambda: "MZB1"),
+    "1.5": (lambda: "IGJ", lambda: "MZB1"),
 }
 
 
@@ -58,32 +58,32 @@ def one_odd_cell():
 
 
 WRONG = [
-    ("thin", lambda c, p, r: np.rint(p * c), "where is the chance"),
-    ("thin", lambda c, p, r: r.poisson(p * c), "have grown"),
-    ("thin", lambda c, p, r: p * c * r.random(c.shape), "whole numbers"),
-    ("thin", lambda c, p, r: c * (r.random(c.shape) < p), "together"),
-    ("thin", lambda c, p, r: r.binomial(c, 1 - p), "to be lost"),
-    ("zeros_at_depth", lambda z, f: z / f, "halve"),
-    ("zeros_at_depth", lambda z, f: 1 - z**f, "not 0"),
-    ("zeros_at_depth", lambda z, f: 1 - f * (1 - z), "more than all"),
-    ("zeros_at_depth", lambda z, f: z ** (1 / f), "less deep"),
-    ("poisson_index", lambda c, s: c.var() / c.mean(), "left out"),
+    ("1.1", lambda c, p, r: np.rint(p * c), "where is the chance"),
+    ("1.1", lambda c, p, r: r.poisson(p * c), "have grown"),
+    ("1.1", lambda c, p, r: p * c * r.random(c.shape), "whole numbers"),
+    ("1.1", lambda c, p, r: c * (r.random(c.shape) < p), "together"),
+    ("1.1", lambda c, p, r: r.binomial(c, 1 - p), "to be lost"),
+    ("1.2", lambda z, f: z / f, "halve"),
+    ("1.2", lambda z, f: 1 - z**f, "not 0"),
+    ("1.2", lambda z, f: 1 - f * (1 - z), "more than all"),
+    ("1.2", lambda z, f: z ** (1 / f), "less deep"),
+    ("1.3", lambda c, s: c.var() / c.mean(), "left out"),
     (
-        "poisson_index",
+        "1.3",
         lambda c, s: np.mean((c - s * c.sum() / s.sum()) ** 2 / (s * c.sum() / s.sum())),
         "its own expectation",
     ),
-    ("poisson_index", lambda c, s: c.sum() * index_by_dot(c, s), "sum of squares"),
-    ("poisson_index", lambda c, s: (c - s * c.sum() / s.sum()) ** 2, "one for each cell"),
-    ("spurious", lambda r: (r.poisson(4, (200, 50)), r.poisson(4, (200, 50))), "only"),
+    ("1.3", lambda c, s: c.sum() * index_by_dot(c, s), "sum of squares"),
+    ("1.3", lambda c, s: (c - s * c.sum() / s.sum()) ** 2, "one for each cell"),
+    ("1.4", lambda r: (r.poisson(4, (200, 50)), r.poisson(4, (200, 50))), "only"),
     (
-        "spurious",
+        "1.4",
         lambda r: (r.poisson(4, (200, 50)), r.poisson(np.linspace(1, 9, 50), (200, 50))),
         "the shares differ",
     ),
-    ("spurious", lambda r: (r.random((200, 50)), r.random((200, 50))), "not counts"),
-    ("spurious", lambda r: (r.poisson(1, (20, 50)), r.poisson(9, (20, 50))), "shape"),
-    ("noisy_gene", lambda: "CD45", "not among"),
-    ("noisy_gene", lambda: "PARK7", "the index of"),
-    ("noisy_gene", one_odd_cell, "one cell"),
+    ("1.4", lambda r: (r.random((200, 50)), r.random((200, 50))), "not counts"),
+    ("1.4", lambda r: (r.poisson(1, (20, 50)), r.poisson(9, (20, 50))), "shape"),
+    ("1.5", lambda: "CD45", "not among"),
+    ("1.5", lambda: "PARK7", "the index of"),
+    ("1.5", one_odd_cell, "one cell"),
 ]

@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/criticism.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/criticism.py, right and wrong."""
 
 import math
 
@@ -45,48 +45,48 @@ def correlated(x):
 
 
 RIGHT = {
-    "p_value": (
+    "8.1": (
         p_by_loop,
         lambda o, r: 0.5 * (np.mean(r < o) + np.mean(r <= o)),
     ),
-    "cells_needed": (
+    "8.2": (
         lambda s, r, delta, k: math.ceil(2 * (1 - r) * (k * s / delta) ** 2),
         cells_by_counting,
     ),
-    "pit": (pit_by_uniform, pit_by_pmf),
-    "fool": (fool_by_columns, fool_by_order),
-    "statistic": (lambda x: x.sum(axis=1).var(), correlated),
+    "8.3": (pit_by_uniform, pit_by_pmf),
+    "8.4": (fool_by_columns, fool_by_order),
+    "8.5": (lambda x: x.sum(axis=1).var(), correlated),
 }
 
 WRONG = [
-    ("p_value", lambda o, r: np.mean(r < o), "ties are left out"),
-    ("p_value", lambda o, r: np.mean(r <= o), "all ties count"),
-    ("p_value", lambda o, r: np.mean(r > o) + 0.5 * np.mean(r == o), "share above"),
-    ("p_value", lambda o, r: np.sum(r < o) + 0.5 * np.sum(r == o), "divide"),
-    ("p_value", lambda o, r: r < o, "one number"),
-    ("cells_needed", lambda s, r, d, k: math.ceil(2 * (k * s / d) ** 2), "unpaired"),
-    ("cells_needed", lambda s, r, d, k: math.ceil((1 - r) * (k * s / d) ** 2), "of both"),
-    ("cells_needed", lambda s, r, d, k: k * s * math.sqrt(2 - 2 * r) / d, "square it"),
-    ("cells_needed", lambda s, r, d, k: math.ceil(2 * (1 + r) * (k * s / d) ** 2), "wrong sign"),
-    ("cells_needed", lambda s, r, d, k: 2 * (1 - r) * (k * s / d) ** 2, "round up"),
-    ("pit", lambda x, m, t, rng: law(m, t).cdf(x), "the end of the step"),
-    ("pit", lambda x, m, t, rng: law(m, t).cdf(x) - 0.5 * law(m, t).pmf(x), "the middle"),
-    ("pit", lambda x, m, t, rng: pit_by_uniform(x, m, 1 / t, rng), "swapped: n of"),
+    ("8.1", lambda o, r: np.mean(r < o), "ties are left out"),
+    ("8.1", lambda o, r: np.mean(r <= o), "all ties count"),
+    ("8.1", lambda o, r: np.mean(r > o) + 0.5 * np.mean(r == o), "share above"),
+    ("8.1", lambda o, r: np.sum(r < o) + 0.5 * np.sum(r == o), "divide"),
+    ("8.1", lambda o, r: r < o, "one number"),
+    ("8.2", lambda s, r, d, k: math.ceil(2 * (k * s / d) ** 2), "unpaired"),
+    ("8.2", lambda s, r, d, k: math.ceil((1 - r) * (k * s / d) ** 2), "of both"),
+    ("8.2", lambda s, r, d, k: k * s * math.sqrt(2 - 2 * r) / d, "square it"),
+    ("8.2", lambda s, r, d, k: math.ceil(2 * (1 + r) * (k * s / d) ** 2), "wrong sign"),
+    ("8.2", lambda s, r, d, k: 2 * (1 - r) * (k * s / d) ** 2, "round up"),
+    ("8.3", lambda x, m, t, rng: law(m, t).cdf(x), "the end of the step"),
+    ("8.3", lambda x, m, t, rng: law(m, t).cdf(x) - 0.5 * law(m, t).pmf(x), "the middle"),
+    ("8.3", lambda x, m, t, rng: pit_by_uniform(x, m, 1 / t, rng), "swapped: n of"),
     (
-        "pit",
+        "8.3",
         lambda x, m, t, rng: rng.uniform(
             stats.nbinom(t, m / (t + m)).cdf(x - 1), stats.nbinom(t, m / (t + m)).cdf(x)
         ),
         "p and 1 − p",
     ),
-    ("pit", lambda x, m, t, rng: pit_by_uniform(x + 1, m, t, rng), "x + 1"),
-    ("pit", lambda x, m, t, rng: 1 - pit_by_uniform(x, m, t, rng), "1 − φ"),
-    ("fool", lambda x, rng: x, "nothing has changed"),
-    ("fool", lambda x, rng: rng.permutation(x), "whole cells were moved"),
-    ("fool", lambda x, rng: rng.permuted(x, axis=1), "within their cell"),
-    ("fool", lambda x, rng: rng.poisson(x.mean(axis=0), x.shape), "not exact"),
-    ("statistic", lambda x: x.var(axis=0).mean(), "one by one"),
-    ("statistic", lambda x: x.sum(axis=1), "one number"),
-    ("statistic", lambda x: 3.0, "can't fail"),
-    ("statistic", lambda x: (x[0] * x[1]).sum(), "within the honest"),
+    ("8.3", lambda x, m, t, rng: pit_by_uniform(x + 1, m, t, rng), "x + 1"),
+    ("8.3", lambda x, m, t, rng: 1 - pit_by_uniform(x, m, t, rng), "1 − φ"),
+    ("8.4", lambda x, rng: x, "nothing has changed"),
+    ("8.4", lambda x, rng: rng.permutation(x), "whole cells were moved"),
+    ("8.4", lambda x, rng: rng.permuted(x, axis=1), "within their cell"),
+    ("8.4", lambda x, rng: rng.poisson(x.mean(axis=0), x.shape), "not exact"),
+    ("8.5", lambda x: x.var(axis=0).mean(), "one by one"),
+    ("8.5", lambda x: x.sum(axis=1), "one number"),
+    ("8.5", lambda x: 3.0, "can't fail"),
+    ("8.5", lambda x: (x[0] * x[1]).sum(), "within the honest"),
 ]

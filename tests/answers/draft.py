@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/draft.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/draft.py, right and wrong."""
 
 import torch
 from torch import nn
@@ -110,60 +110,60 @@ class Another(NBVAE):
 
 
 RIGHT = {
-    "sabotaged": (DoubleKL, MixedMeanings),
-    "pick_link": (pick_link_by_match, pick_link_by_dictionary),
-    "draw": (
+    "5.6": (DoubleKL, MixedMeanings),
+    "5.1": (pick_link_by_match, pick_link_by_dictionary),
+    "5.2": (
         lambda m, v, e: m + (v / 2).exp() * e,
         lambda m, v, e: torch.addcmul(m, v.exp().sqrt(), e),
     ),
-    "kl_to_prior": (
+    "5.3": (
         lambda m, v: (m**2 + v.exp() - 1 - v).sum(1) / 2,
         lambda m, v: kl_divergence(Normal(m, (v / 2).exp()), Normal(0.0, 1.0)).sum(-1),
     ),
-    "learned_mean": (
+    "5.4": (
         lambda x, t, e: x * (t + e) / t - e,
         lambda x, t, e: x + e * (x / t - 1),
     ),
-    "neg_elbo": (neg_elbo_by_distributions, neg_elbo_by_lgamma),
+    "5.5": (neg_elbo_by_distributions, neg_elbo_by_lgamma),
 }
 
 WRONG = [
-    ("sabotaged", NBVAE, "still the negative ELBO"),
-    ("sabotaged", Infinite, "not finite"),
-    ("sabotaged", Unmoved, "gets no gradient"),
-    ("sabotaged", Detached, "has no gradient"),
-    ("sabotaged", Another, "extra"),
-    ("sabotaged", nn.Linear, "subclass of NBVAE"),
-    ("pick_link", no_refusal, "names that nobody defined"),
-    ("pick_link", falsy_link, "empty nn.Sequential"),
-    ("pick_link", lambda link: link, "can't be called"),
-    ("draw", lambda m, v, e: m + v.exp() * e, "variance"),
-    ("draw", lambda m, v, e: m + v * e, "log-variance itself"),
-    ("draw", lambda m, v, e: m, "no effect"),
-    ("draw", lambda m, v, e: (m + (v / 2).exp() * e).detach(), "no gradient"),
-    ("draw", lambda m, v, e: m + (v / 2).exp().detach() * e, "reaches the log-variance"),
-    ("draw", lambda m, v, e: m + v.sqrt() * e, "square root"),
-    ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(0), "over the cells"),
-    ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(), "one number for all"),
-    ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v), "each coordinate"),
-    ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).mean(1), "averaged"),
-    ("kl_to_prior", lambda m, v: (m**2 + v.exp() - 1 - v).sum(1), "½ is missing"),
-    ("kl_to_prior", lambda m, v: -0.5 * (m**2 + v.exp() - 1 - v).sum(1), "sign"),
+    ("5.6", NBVAE, "still the negative ELBO"),
+    ("5.6", Infinite, "not finite"),
+    ("5.6", Unmoved, "gets no gradient"),
+    ("5.6", Detached, "has no gradient"),
+    ("5.6", Another, "extra"),
+    ("5.6", nn.Linear, "subclass of NBVAE"),
+    ("5.1", no_refusal, "names that nobody defined"),
+    ("5.1", falsy_link, "empty nn.Sequential"),
+    ("5.1", lambda link: link, "can't be called"),
+    ("5.2", lambda m, v, e: m + v.exp() * e, "variance"),
+    ("5.2", lambda m, v, e: m + v * e, "log-variance itself"),
+    ("5.2", lambda m, v, e: m, "no effect"),
+    ("5.2", lambda m, v, e: (m + (v / 2).exp() * e).detach(), "no gradient"),
+    ("5.2", lambda m, v, e: m + (v / 2).exp().detach() * e, "reaches the log-variance"),
+    ("5.2", lambda m, v, e: m + v.sqrt() * e, "square root"),
+    ("5.3", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(0), "over the cells"),
+    ("5.3", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).sum(), "one number for all"),
+    ("5.3", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v), "each coordinate"),
+    ("5.3", lambda m, v: 0.5 * (m**2 + v.exp() - 1 - v).mean(1), "averaged"),
+    ("5.3", lambda m, v: (m**2 + v.exp() - 1 - v).sum(1), "½ is missing"),
+    ("5.3", lambda m, v: -0.5 * (m**2 + v.exp() - 1 - v).sum(1), "sign"),
     (
-        "kl_to_prior",
+        "5.3",
         lambda m, v: 0.5 * (m**2 + v - 1 - v.abs().log()).sum(1),
         "as if it were the variance",
     ),
-    ("kl_to_prior", lambda m, v: 0.5 * (m**2 + v - 1 - v.log()).sum(1), "NaN"),
-    ("learned_mean", lambda x, t, e: t * (x + e) / (t + e), "scored mean"),
-    ("learned_mean", lambda x, t, e: max(0.0, x * (t + e) / t - e), "at your μ"),
-    ("learned_mean", lambda x, t, e: x - e, "scored mean is"),
-    ("neg_elbo", with_constant, "constant in a logarithm"),
-    ("neg_elbo", inverted_theta, "swapped"),
-    ("neg_elbo", mean_over_genes, "averaged over genes"),
-    ("neg_elbo", lambda *a: -neg_elbo_by_distributions(*a), "this is the ELBO"),
+    ("5.3", lambda m, v: 0.5 * (m**2 + v - 1 - v.log()).sum(1), "NaN"),
+    ("5.4", lambda x, t, e: t * (x + e) / (t + e), "scored mean"),
+    ("5.4", lambda x, t, e: max(0.0, x * (t + e) / t - e), "at your μ"),
+    ("5.4", lambda x, t, e: x - e, "scored mean is"),
+    ("5.5", with_constant, "constant in a logarithm"),
+    ("5.5", inverted_theta, "swapped"),
+    ("5.5", mean_over_genes, "averaged over genes"),
+    ("5.5", lambda *a: -neg_elbo_by_distributions(*a), "this is the ELBO"),
     (
-        "neg_elbo",
+        "5.5",
         lambda x, m, v, s, t: (
             neg_elbo_by_distributions(x, m, v, s, t) + torch.where(x.sum(-1) == 0, torch.nan, 0.0)
         ),

@@ -1,11 +1,11 @@
-"""Answers to the exercises of nbvae/exercises/fast.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/fast.py, right and wrong."""
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch.distributions import NegativeBinomial
 
-from nbvae.distributions import nb_log_prob
+from nbvae.module.distributions import nb_log_prob
 
 
 def sum_by_loop(x, theta):
@@ -76,50 +76,50 @@ def log_prob_of_torch(x, log_mean, log_theta):
 
 
 RIGHT = {
-    "residual": (
+    "11.1": (
         lambda x, m, t: t * (x - m) / (m + t),
         lambda x, m, t: (x - m) / (1 + m / t),
     ),
-    "sum_over_cells": (sum_by_loop, sum_by_table),
-    "smells": (smells_by_relative_sum, smells_by_cell),
-    "bag": (bag_by_loop, bag_by_scipy),
-    "log_prob": (log_prob_by_sum, log_prob_at_zeros),
+    "11.2": (sum_by_loop, sum_by_table),
+    "11.3": (smells_by_relative_sum, smells_by_cell),
+    "11.4": (bag_by_loop, bag_by_scipy),
+    "11.5": (log_prob_by_sum, log_prob_at_zeros),
 }
 
 WRONG = [
-    ("residual", lambda x, m, t: x - m, "Poisson"),
-    ("residual", lambda x, m, t: t * (m - x) / (m + t), "sign"),
-    ("residual", lambda x, m, t: t * (x - m) / (m + t) / m, "derivative by μ"),
-    ("residual", lambda x, m, t: (x - m) / (1 + m * t), "swapped"),
+    ("11.1", lambda x, m, t: x - m, "Poisson"),
+    ("11.1", lambda x, m, t: t * (m - x) / (m + t), "sign"),
+    ("11.1", lambda x, m, t: t * (x - m) / (m + t) / m, "derivative by μ"),
+    ("11.1", lambda x, m, t: (x - m) / (1 + m * t), "swapped"),
     (
-        "sum_over_cells",
+        "11.2",
         lambda x, t: sum(torch.log1p(torch.arange(int(c) + 1) / t).sum() for c in x),
         "k = x, too",
     ),
     (
-        "sum_over_cells",
+        "11.2",
         lambda x, t: sum(torch.log(t + torch.arange(int(c))).sum() for c in x),
         "log(θ + k)",
     ),
     (
-        "sum_over_cells",
+        "11.2",
         lambda x, t: torch.log1p(torch.arange(int(x.max())) / t).sum(),
         "counted once",
     ),
     (
-        "sum_over_cells",
+        "11.2",
         lambda x, t: ((x + t).lgamma() - t.lgamma() - x * t.log()).sum(),
         "log-gammas were used",
     ),
-    ("smells", lambda g: bool((g.sum(-1) != 0).any()), "how exact"),
-    ("smells", lambda g: False, "does not notice the missing"),
-    ("smells", lambda g: bool((g.sum(-1).abs() > 1e-2).any()), "if it is small"),
-    ("smells", lambda g: bool(g.sum().abs() > 0.02 * g.abs().sum()), "one broken cell"),
-    ("bag", bag_of_zeros, "were touched"),
-    ("bag", lambda c, g, s, w: bag_by_loop(np.expm1(c), g, s, w), "log(1 + x)"),
-    ("bag", lambda c, g, s, w: bag_by_loop(np.full(len(c), np.e - 1), g, s, w), "counts once"),
-    ("bag", lambda c, g, s, w: bag_by_loop(c, g, s, w).T, "shape"),
-    ("log_prob", log_prob_of_torch, "log-gammas a count"),
-    ("log_prob", lambda x, m, t: nb_log_prob(x, m, t) + torch.lgamma(x + 1), "log x!"),
-    ("log_prob", lambda x, m, t: nb_log_prob(x, m, -t), "wrong for counts of 0"),
+    ("11.3", lambda g: bool((g.sum(-1) != 0).any()), "how exact"),
+    ("11.3", lambda g: False, "does not notice the missing"),
+    ("11.3", lambda g: bool((g.sum(-1).abs() > 1e-2).any()), "if it is small"),
+    ("11.3", lambda g: bool(g.sum().abs() > 0.02 * g.abs().sum()), "one broken cell"),
+    ("11.4", bag_of_zeros, "were touched"),
+    ("11.4", lambda c, g, s, w: bag_by_loop(np.expm1(c), g, s, w), "log(1 + x)"),
+    ("11.4", lambda c, g, s, w: bag_by_loop(np.full(len(c), np.e - 1), g, s, w), "counts once"),
+    ("11.4", lambda c, g, s, w: bag_by_loop(c, g, s, w).T, "shape"),
+    ("11.5", log_prob_of_torch, "log-gammas a count"),
+    ("11.5", lambda x, m, t: nb_log_prob(x, m, t) + torch.lgamma(x + 1), "log x!"),
+    ("11.5", lambda x, m, t: nb_log_prob(x, m, -t), "wrong for counts of 0"),
 ]

@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/generative_model.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/generative_model.py, right and wrong."""
 
 import numpy as np
 from scipy import special
@@ -70,66 +70,66 @@ def merged(shares, library, theta, rng):
 
 
 RIGHT = {
-    "tell": (tell, tell_by_nbinom),
-    "apparent_theta": (
+    "3.1": (tell, tell_by_nbinom),
+    "3.2": (
         by_variance,
         lambda a, b, t: (a + b) ** 2 / ((a - b) ** 2 + 2 * (a * a + b * b) / t),
     ),
-    "fooled": (
+    "3.3": (
         lambda: (np.array([1.0, 2, 3]), np.array([1.0, 5, 1])),
         lambda: ([0, 1, 2, 3], [4.0, 1, 1, 4]),
     ),
-    "turn_decoder": (
+    "3.4": (
         lambda w, a: w @ np.linalg.inv(a),
         lambda w, a: np.linalg.solve(a.T, w.T).T,
     ),
-    "doublets": (doublets, doublets_by_cell),
+    "3.5": (doublets, doublets_by_cell),
 }
 
 WRONG = [
     (
-        "tell",
+        "3.1",
         told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=0), t, rng)),
         "over the cells",
     ),
-    ("tell", told(lambda y, n, t, rng: nb(n * np.exp(y), t, rng)), "not divided"),
-    ("tell", told(lambda y, n, t, rng: nb(special.softmax(y, axis=1), t, rng)), "missing"),
+    ("3.1", told(lambda y, n, t, rng: nb(n * np.exp(y), t, rng)), "not divided"),
+    ("3.1", told(lambda y, n, t, rng: nb(special.softmax(y, axis=1), t, rng)), "missing"),
     (
-        "tell",
+        "3.1",
         told(lambda y, n, t, rng: nb(n.mean() * special.softmax(y, axis=1), t, rng)),
         "same library",
     ),
-    ("tell", told(lambda y, n, t, rng: rng.poisson(n * special.softmax(y, axis=1))), "Poisson"),
-    ("tell", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 1 / t, rng)), "swapped"),
-    ("tell", told(lambda y, n, t, rng: n * special.softmax(y, axis=1)), "whole numbers"),
-    ("tell", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 2.0, rng)), "same θ"),
-    ("apparent_theta", without_between, "between the kinds is missing"),
-    ("apparent_theta", lambda a, b, t: 1 / by_variance(a, b, t), "this is 1/θ'"),
-    ("apparent_theta", lambda a, b, t: t, "kinds do not matter"),
+    ("3.1", told(lambda y, n, t, rng: rng.poisson(n * special.softmax(y, axis=1))), "Poisson"),
+    ("3.1", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 1 / t, rng)), "swapped"),
+    ("3.1", told(lambda y, n, t, rng: n * special.softmax(y, axis=1)), "whole numbers"),
+    ("3.1", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 2.0, rng)), "same θ"),
+    ("3.2", without_between, "between the kinds is missing"),
+    ("3.2", lambda a, b, t: 1 / by_variance(a, b, t), "this is 1/θ'"),
+    ("3.2", lambda a, b, t: t, "kinds do not matter"),
     (
-        "apparent_theta",
+        "3.2",
         lambda a, b, t: mean_square(a, b, t) - ((a + b) / 2) ** 2,
         "this is the variance",
     ),
     (
-        "apparent_theta",
+        "3.2",
         lambda a, b, t: ((a + b) / 2) ** 2 / (((a + b) / 2) ** 2 / t + (a - b) ** 2 / 4),
         "average μ²",
     ),
-    ("fooled", lambda: ([1, 2, 3], [2, 4, 6]), "correlation is 1.00"),
-    ("fooled", lambda: ([1, 2, 3], [2, 2, 2]), "the same in all kinds"),
-    ("fooled", lambda: ([1, 2], [1, 2]), "at least three"),
-    ("fooled", lambda: ([1, 1, 2, 2], [1, 2, 1, 2]), "can't be computed"),
-    ("turn_decoder", lambda w, a: w @ a, "the same way"),
-    ("turn_decoder", lambda w, a: w @ a.T, "right for a rotation"),
-    ("turn_decoder", lambda w, a: w, "nothing was turned"),
-    ("turn_decoder", lambda w, a: w @ np.linalg.inv(a).T, "transposed"),
-    ("doublets", with_itself, "paired with itself"),
-    ("doublets", merged, "counts of one cell"),
+    ("3.3", lambda: ([1, 2, 3], [2, 4, 6]), "correlation is 1.00"),
+    ("3.3", lambda: ([1, 2, 3], [2, 2, 2]), "the same in all kinds"),
+    ("3.3", lambda: ([1, 2], [1, 2]), "at least three"),
+    ("3.3", lambda: ([1, 1, 2, 2], [1, 2, 1, 2]), "can't be computed"),
+    ("3.4", lambda w, a: w @ a, "the same way"),
+    ("3.4", lambda w, a: w @ a.T, "right for a rotation"),
+    ("3.4", lambda w, a: w, "nothing was turned"),
+    ("3.4", lambda w, a: w @ np.linalg.inv(a).T, "transposed"),
+    ("3.5", with_itself, "paired with itself"),
+    ("3.5", merged, "counts of one cell"),
     (
-        "doublets",
+        "3.5",
         lambda s, n, t, rng: rng.poisson(n[:, None] * (s + rng.permutation(s))),
         "θ is not used",
     ),
-    ("doublets", lambda s, n, t, rng: n[:, None] * (s + rng.permutation(s)) + 0.5, "whole numbers"),
+    ("3.5", lambda s, n, t, rng: n[:, None] * (s + rng.permutation(s)) + 0.5, "whole numbers"),
 ]

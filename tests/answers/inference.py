@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/inference.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/inference.py, right and wrong."""
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -70,60 +70,60 @@ def as_sd(log_joint, rng):
 
 
 RIGHT = {
-    "kl_normals": (kl_by_terms, kl_by_quadrature),
-    "score_gradient": (score, score_from_z),
-    "bound": (
+    "4.1": (kl_by_terms, kl_by_quadrature),
+    "4.2": (score, score_from_z),
+    "4.3": (
         lambda w: special.logsumexp(w, axis=0) - np.log(len(w)),
         lambda w: special.logsumexp(w - np.log(len(w)), axis=0),
     ),
-    "too_sure": (lambda: -6.0, lambda: np.log(0.03**2)),
-    "fit_q": (by_search, by_steps),
+    "4.4": (lambda: -6.0, lambda: np.log(0.03**2)),
+    "4.5": (by_search, by_steps),
 }
 
 WRONG = [
-    ("kl_normals", lambda m1, v1, m2, v2: kl_by_terms(m2, v2, m1, v1), "KL(2 ‖ 1)"),
-    ("kl_normals", lambda m1, v1, m2, v2: kl_by_terms(m1, v1, 0, 0), "to N(0, 1)"),
-    ("kl_normals", lambda *a: kl_by_terms(a[0], 2 * a[1], a[2], 2 * a[3]), "standard deviations"),
-    ("kl_normals", lambda *a: 2 * kl_by_terms(*a), "½ is missing"),
-    ("kl_normals", lambda *a: -kl_by_terms(*a), "never negative"),
-    ("kl_normals", lambda m1, v1, m2, v2: kl_by_terms(0, v1, 0, v2), "do not enter"),
+    ("4.1", lambda m1, v1, m2, v2: kl_by_terms(m2, v2, m1, v1), "KL(2 ‖ 1)"),
+    ("4.1", lambda m1, v1, m2, v2: kl_by_terms(m1, v1, 0, 0), "to N(0, 1)"),
+    ("4.1", lambda *a: kl_by_terms(a[0], 2 * a[1], a[2], 2 * a[3]), "standard deviations"),
+    ("4.1", lambda *a: 2 * kl_by_terms(*a), "½ is missing"),
+    ("4.1", lambda *a: -kl_by_terms(*a), "never negative"),
+    ("4.1", lambda m1, v1, m2, v2: kl_by_terms(0, v1, 0, v2), "do not enter"),
     (
-        "kl_normals",
+        "4.1",
         lambda m1, v1, m2, v2: kl_by_terms(0, v1, 0, v2) + 0.5 * (m1 - m2) ** 2,
         "not divided",
     ),
     (
-        "score_gradient",
+        "4.2",
         lambda h, m, v, e: h(drawn(m, v, e)) * e / np.exp(v / 2),
         "slope in m",
     ),
     (
-        "score_gradient",
+        "4.2",
         lambda h, m, v, e: score(h, m, v, e) / np.exp(v),
         "slope in s²",
     ),
-    ("score_gradient", lambda h, m, v, e: score(h, m, v, e) * 2, "twice"),
+    ("4.2", lambda h, m, v, e: score(h, m, v, e) * 2, "twice"),
     (
-        "score_gradient",
+        "4.2",
         lambda h, m, v, e: 0.5 * h(drawn(m, v, e)) * e**2,
         "−1 is missing",
     ),
     (
-        "score_gradient",
+        "4.2",
         lambda h, m, v, e: drawn(m, v, e) * np.exp(v / 2) * e,
         "does it call h",
     ),
-    ("score_gradient", by_slope, "reparametrised"),
-    ("score_gradient", lambda h, m, v, e: score(h, m, v, e).mean(), "one estimate a draw"),
-    ("bound", lambda w: w.mean(0), "the ELBO"),
-    ("bound", lambda w: special.logsumexp(w, axis=0), "divide by S"),
-    ("bound", lambda w: special.logsumexp(w, axis=1) - np.log(w.shape[1]), "over the cells"),
-    ("bound", lambda w: np.log(np.exp(w).mean(0)), "Subtract the largest"),
-    ("bound", lambda w: np.log(len(w)) - special.logsumexp(w, axis=0), "sign"),
-    ("too_sure", lambda: 2 * np.log(2.0), "too wide"),
-    ("too_sure", lambda: 2 * np.log(0.8), "Be surer"),
-    ("too_sure", lambda: 60.0, "absurdly"),
-    ("fit_q", shrunk, "too narrow"),
-    ("fit_q", as_sd, "return log s²"),
-    ("fit_q", lambda f, rng: (0.0, by_search(f, rng)[1]), "the mean should be"),
+    ("4.2", by_slope, "reparametrised"),
+    ("4.2", lambda h, m, v, e: score(h, m, v, e).mean(), "one estimate a draw"),
+    ("4.3", lambda w: w.mean(0), "the ELBO"),
+    ("4.3", lambda w: special.logsumexp(w, axis=0), "divide by S"),
+    ("4.3", lambda w: special.logsumexp(w, axis=1) - np.log(w.shape[1]), "over the cells"),
+    ("4.3", lambda w: np.log(np.exp(w).mean(0)), "Subtract the largest"),
+    ("4.3", lambda w: np.log(len(w)) - special.logsumexp(w, axis=0), "sign"),
+    ("4.4", lambda: 2 * np.log(2.0), "too wide"),
+    ("4.4", lambda: 2 * np.log(0.8), "Be surer"),
+    ("4.4", lambda: 60.0, "absurdly"),
+    ("4.5", shrunk, "too narrow"),
+    ("4.5", as_sd, "return log s²"),
+    ("4.5", lambda f, rng: (0.0, by_search(f, rng)[1]), "the mean should be"),
 ]

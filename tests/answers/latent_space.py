@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/latent_space.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/latent_space.py, right and wrong."""
 
 import numpy as np
 
@@ -68,35 +68,35 @@ def islands_of_points(labels, rng):
 
 
 RIGHT = {
-    "beautiful": (islands, islands_of_points),
-    "purity": (purity_by_table, purity_by_loop),
-    "rotate": (rotate_by_qr, rotate_by_svd),
-    "neighbours_agree": (agree_by_sklearn, agree_by_loop),
-    "expected_squared_distance": (
+    "7.5": (islands, islands_of_points),
+    "7.1": (purity_by_table, purity_by_loop),
+    "7.2": (rotate_by_qr, rotate_by_svd),
+    "7.3": (agree_by_sklearn, agree_by_loop),
+    "7.4": (
         lambda a, s, b, t: float(((a - b) ** 2).sum() + (s**2).sum() + (t**2).sum()),
         lambda a, s, b, t: np.linalg.norm(np.concatenate([a - b, s, t])) ** 2,
     ),
 }
 
 WRONG = [
-    ("beautiful", lambda k, r: r.standard_normal((len(k), 2)), "have not been used"),
-    ("beautiful", lambda k, r: islands(k, r) + 0.8 * r.standard_normal((len(k), 2)), "scatter"),
-    ("beautiful", lambda k, r: islands(k, r)[:, 0], "shape"),
-    ("beautiful", lambda k, r: islands(np.where(k == "b", "a", k), r), "find every label"),
-    ("purity", purity_mean_of_means, "as much as a large one"),
-    ("purity", lambda c, k: 10 * purity_by_loop(c, k), "divide"),
-    ("purity", lambda c, k: purity_by_loop(k, c), "commonest label of each"),
-    ("rotate", lambda z, r: z @ r.standard_normal((5, 5)), "not orthogonal"),
-    ("rotate", lambda z, r: z, "nothing has turned"),
-    ("rotate", lambda z, r: z[:, r.permutation(5)], "only swaps"),
-    ("rotate", lambda z, r: 3 * rotate_by_qr(z, r), "one factor"),
-    ("neighbours_agree", agree_with_itself, "its own neighbours"),
-    ("neighbours_agree", agree_k_plus_one, "drop it"),
-    ("expected_squared_distance", lambda a, s, b, t: ((a - b) ** 2).sum(), "spreads are missing"),
+    ("7.5", lambda k, r: r.standard_normal((len(k), 2)), "have not been used"),
+    ("7.5", lambda k, r: islands(k, r) + 0.8 * r.standard_normal((len(k), 2)), "scatter"),
+    ("7.5", lambda k, r: islands(k, r)[:, 0], "shape"),
+    ("7.5", lambda k, r: islands(np.where(k == "b", "a", k), r), "find every label"),
+    ("7.1", purity_mean_of_means, "as much as a large one"),
+    ("7.1", lambda c, k: 10 * purity_by_loop(c, k), "divide"),
+    ("7.1", lambda c, k: purity_by_loop(k, c), "commonest label of each"),
+    ("7.2", lambda z, r: z @ r.standard_normal((5, 5)), "not orthogonal"),
+    ("7.2", lambda z, r: z, "nothing has turned"),
+    ("7.2", lambda z, r: z[:, r.permutation(5)], "only swaps"),
+    ("7.2", lambda z, r: 3 * rotate_by_qr(z, r), "one factor"),
+    ("7.3", agree_with_itself, "its own neighbours"),
+    ("7.3", agree_k_plus_one, "drop it"),
+    ("7.4", lambda a, s, b, t: ((a - b) ** 2).sum(), "spreads are missing"),
     (
-        "expected_squared_distance",
+        "7.4",
         lambda a, s, b, t: ((a - b) ** 2).sum() + (s + t).sum(),
         "variances add",
     ),
-    ("expected_squared_distance", lambda a, s, b, t: (a - b) ** 2 + s**2 + t**2, "add them up"),
+    ("7.4", lambda a, s, b, t: (a - b) ** 2 + s**2 + t**2, "add them up"),
 ]

@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/training.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/training.py, right and wrong."""
 
 import math
 
@@ -135,44 +135,44 @@ def not_stratified(groups, fraction, rng):
 
 
 RIGHT = {
-    "ruin": (lambda: {"learning_rate": 1e-5}, lambda: dict(batch_size=100_000, learning_rate=1e-4)),
-    "kl_weight": (
+    "6.6": (lambda: {"learning_rate": 1e-5}, lambda: dict(batch_size=100_000, learning_rate=1e-4)),
+    "6.1": (
         lambda e, p, w: min(1.0, (e - 1 + p) / w) if w else 1,
         lambda e, p, w: float(np.clip((e - 1 + p) / max(w, 1e-9), 0, 1)),
     ),
-    "epochs_to_travel": (
+    "6.2": (
         lambda d, r, n, b: math.ceil(round(d / r) / math.ceil(n / b)),
         lambda d, r, n, b: -(-round(d / r) // -(-n // b)),
     ),
-    "stop": (stop_by_argmin, stop_by_counter),
-    "hold_out": (hold_out_by_choice, hold_out_by_rank),
-    "one_epoch": (epoch_by_slices, epoch_by_split),
+    "6.3": (stop_by_argmin, stop_by_counter),
+    "6.4": (hold_out_by_choice, hold_out_by_rank),
+    "6.5": (epoch_by_slices, epoch_by_split),
 }
 
 WRONG = [
-    ("ruin", lambda: {}, "the defaults"),
-    ("ruin", lambda: {"max_epochs": 1}, "the check's own"),
-    ("ruin", lambda: {"speed": 3}, "has no speed"),
-    ("ruin", lambda: {"learning_rate": 3e-3}, "less than 50 nats"),
-    ("kl_weight", lambda e, p, w: min(1, e / w) if w else 1, "once an epoch"),
-    ("kl_weight", lambda e, p, w: (e - 1 + p) / w if e <= w else 1.0 * (w == 0), "stay at 1"),
-    ("kl_weight", lambda e, p, w: (e - 1 + p) / w if w else 1, "above 1"),
-    ("kl_weight", lambda e, p, w: min(1, (e + p) / w) if w else 1, "too far"),
-    ("epochs_to_travel", lambda d, r, n, b: round(d / r), "these are steps"),
-    ("epochs_to_travel", lambda d, r, n, b: math.ceil(round(d / r) / (n // b)), "smaller last"),
-    ("epochs_to_travel", lambda d, r, n, b: round(d / r) / math.ceil(n / b), "round up"),
-    ("stop", lambda h, p: (int(np.argmin(h)) + 1, len(h)), "future"),
-    ("stop", lambda h, p: tuple(i - 1 for i in stop_by_argmin(h, p)), "count from 1"),
-    ("stop", lambda h, p: stop_by_argmin(h, p + 1), "neither earlier nor later"),
-    ("stop", stop_with_restored_patience, "does not restore patience"),
-    ("hold_out", hold_out_rounding_down, "should give"),
-    ("hold_out", not_stratified, "draw within each group"),
-    ("hold_out", first_rows, "not drawn at random"),
-    ("hold_out", lambda g, f, r: ~hold_out_by_choice(g, f, r), "wrong way round"),
-    ("hold_out", lambda g, f, r: np.flatnonzero(hold_out_by_choice(g, f, r)), "booleans"),
-    ("one_epoch", epoch_without_zero_grad, "pile up"),
-    ("one_epoch", epoch_with_one_zero_grad, "pile up"),
-    ("one_epoch", epoch_that_drops_the_last, "dropped"),
-    ("one_epoch", epoch_in_file_order, "same order"),
-    ("one_epoch", epoch_mean_of_means, "mean of the minibatches"),
+    ("6.6", lambda: {}, "the defaults"),
+    ("6.6", lambda: {"max_epochs": 1}, "the check's own"),
+    ("6.6", lambda: {"speed": 3}, "has no speed"),
+    ("6.6", lambda: {"learning_rate": 3e-3}, "less than 50 nats"),
+    ("6.1", lambda e, p, w: min(1, e / w) if w else 1, "once an epoch"),
+    ("6.1", lambda e, p, w: (e - 1 + p) / w if e <= w else 1.0 * (w == 0), "stay at 1"),
+    ("6.1", lambda e, p, w: (e - 1 + p) / w if w else 1, "above 1"),
+    ("6.1", lambda e, p, w: min(1, (e + p) / w) if w else 1, "too far"),
+    ("6.2", lambda d, r, n, b: round(d / r), "these are steps"),
+    ("6.2", lambda d, r, n, b: math.ceil(round(d / r) / (n // b)), "smaller last"),
+    ("6.2", lambda d, r, n, b: round(d / r) / math.ceil(n / b), "round up"),
+    ("6.3", lambda h, p: (int(np.argmin(h)) + 1, len(h)), "future"),
+    ("6.3", lambda h, p: tuple(i - 1 for i in stop_by_argmin(h, p)), "count from 1"),
+    ("6.3", lambda h, p: stop_by_argmin(h, p + 1), "neither earlier nor later"),
+    ("6.3", stop_with_restored_patience, "does not restore patience"),
+    ("6.4", hold_out_rounding_down, "should give"),
+    ("6.4", not_stratified, "draw within each group"),
+    ("6.4", first_rows, "not drawn at random"),
+    ("6.4", lambda g, f, r: ~hold_out_by_choice(g, f, r), "wrong way round"),
+    ("6.4", lambda g, f, r: np.flatnonzero(hold_out_by_choice(g, f, r)), "booleans"),
+    ("6.5", epoch_without_zero_grad, "pile up"),
+    ("6.5", epoch_with_one_zero_grad, "pile up"),
+    ("6.5", epoch_that_drops_the_last, "dropped"),
+    ("6.5", epoch_in_file_order, "same order"),
+    ("6.5", epoch_mean_of_means, "mean of the minibatches"),
 ]

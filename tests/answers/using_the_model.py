@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/using_the_model.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/using_the_model.py, right and wrong."""
 
 import numpy as np
 from scipy.sparse import csgraph
@@ -104,30 +104,30 @@ def by_random_cells(latent, start, end):
 
 
 RIGHT = {
-    "genes_called": (called_by_package, called_by_loop),
-    "passengers": (passengers_by_formula, passengers_by_counting),
-    "averaging_weights": (weights_by_halves, weights_by_corners),
-    "path": (path_by_dense_graph, path_by_spanning_tree),
+    "9.1": (called_by_package, called_by_loop),
+    "9.2": (passengers_by_formula, passengers_by_counting),
+    "9.3": (weights_by_halves, weights_by_corners),
+    "9.4": (path_by_dense_graph, path_by_spanning_tree),
 }
 
 WRONG = [
-    ("genes_called", called_one_by_one, "asks each gene"),
-    ("genes_called", called_by_sum, "take the mean"),
-    ("genes_called", called_unsorted, "the surest go first"),
-    ("genes_called", called_from_below, "begin with the largest"),
-    ("genes_called", lambda p, fdr: max(called_by_loop(p, fdr), 1), "return 0"),
-    ("passengers", lambda n, p, fdr: n * fdr // (1 - p), "divide by n + k"),
-    ("passengers", lambda n, p, fdr: n * fdr / (1 - p - fdr), "round down"),
-    ("passengers", lambda n, p, fdr: np.floor(n * fdr / (p - fdr)), "false with 1 − p"),
-    ("passengers", lambda n, p, fdr: n + passengers_by_counting(n, p, fdr), "whole list"),
-    ("passengers", lambda n, p, fdr: max(passengers_by_formula(n, min(p, 0.94), fdr), 0), "np.inf"),
-    ("averaging_weights", lambda noise: np.eye(len(noise)), "is the limit"),
-    ("averaging_weights", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
-    ("averaging_weights", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),
-    ("averaging_weights", weights_by_difference, "of the opposite"),
-    ("averaging_weights", lambda noise: np.cov(noise), "negative"),
-    ("path", straight_line, "straight line"),
-    ("path", by_random_cells, "crosses empty space"),
-    ("path", lambda z, a, b: path_by_dense_graph(z, a, b)[::-1], "backwards"),
-    ("path", lambda z, a, b: path_by_dense_graph(z, a, b)[1:], "begin at"),
+    ("9.1", called_one_by_one, "asks each gene"),
+    ("9.1", called_by_sum, "take the mean"),
+    ("9.1", called_unsorted, "the surest go first"),
+    ("9.1", called_from_below, "begin with the largest"),
+    ("9.1", lambda p, fdr: max(called_by_loop(p, fdr), 1), "return 0"),
+    ("9.2", lambda n, p, fdr: n * fdr // (1 - p), "divide by n + k"),
+    ("9.2", lambda n, p, fdr: n * fdr / (1 - p - fdr), "round down"),
+    ("9.2", lambda n, p, fdr: np.floor(n * fdr / (p - fdr)), "false with 1 − p"),
+    ("9.2", lambda n, p, fdr: n + passengers_by_counting(n, p, fdr), "whole list"),
+    ("9.2", lambda n, p, fdr: max(passengers_by_formula(n, min(p, 0.94), fdr), 0), "np.inf"),
+    ("9.3", lambda noise: np.eye(len(noise)), "is the limit"),
+    ("9.3", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
+    ("9.3", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),
+    ("9.3", weights_by_difference, "of the opposite"),
+    ("9.3", lambda noise: np.cov(noise), "negative"),
+    ("9.4", straight_line, "straight line"),
+    ("9.4", by_random_cells, "crosses empty space"),
+    ("9.4", lambda z, a, b: path_by_dense_graph(z, a, b)[::-1], "backwards"),
+    ("9.4", lambda z, a, b: path_by_dense_graph(z, a, b)[1:], "begin at"),
 ]

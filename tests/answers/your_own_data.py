@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/exercises/your_own_data.py, right and wrong."""
+"""Answers to the exercises of nbvae/teaching/exercises/your_own_data.py, right and wrong."""
 
 import numpy as np
 import torch
@@ -124,35 +124,35 @@ def report(before, after, verdict, changed="n_latent"):
 
 
 RIGHT = {
-    "quality": (quality_by_masks, quality_by_loops),
-    "last_kl_weight": (weight_by_formula, weight_by_walking),
-    "align": (align_by_names, align_by_positions),
-    "one_trunk": (trunk_by_cat, trunk_by_blocks),
-    "experiment": (
+    "12.1": (quality_by_masks, quality_by_loops),
+    "12.2": (weight_by_formula, weight_by_walking),
+    "12.3": (align_by_names, align_by_positions),
+    "12.4": (trunk_by_cat, trunk_by_blocks),
+    "12.5": (
         report([672.3, 680.3, 675.6], [673.8, 675.4, 675.8], "can't tell"),
         report([672.3, 680.3, 675.6, 670.0], np.array([668.1, 676.0, 671.9, 665.8]), "better"),
     ),
 }
 
 WRONG = [
-    ("quality", quality_with(lambda name: name.upper().startswith("MT")), "the hyphen matters"),
-    ("quality", quality_with(lambda name: name.startswith("MT-")), "mouse genes are missing"),
-    ("quality", quality_with(lambda name: name[:3] in ("MT-", "mt-"), 100), "percentage"),
-    ("quality", quality_of_genes, "total of a cell"),
-    ("last_kl_weight", lambda n: max(1, min(400, round(8e6 / n))) / 400, "number E − 1"),
-    ("last_kl_weight", lambda n: 1.0, "longer than the warm-up"),
-    ("last_kl_weight", lambda n: (min(400, 8e6 / n) - 1) / 400, "round it"),
-    ("last_kl_weight", lambda n: (round(8e6 / n) - 1) / 400, "between 0 and 1"),
-    ("align", align_unordered, "in another order"),
-    ("align", align_by_renaming, "not moved with them"),
-    ("align", align_silently, "passed over in silence"),
-    ("align", align_mute, "should name"),
-    ("one_trunk", lambda m, v: trunk_by_cat(m, v, order=-1), "swapped"),
-    ("one_trunk", lambda m, v: trunk_by_cat(m, v, blind=0.1), "must be 0"),
-    ("one_trunk", trunk_of_one, "two times 5"),
-    ("one_trunk", trunk_without_biases, "weights and biases"),
-    ("experiment", report([672.3, 680.3, 675.6], [670.0, 676.0, 673.6], "better"), "scatter"),
-    ("experiment", report([672.0, 680.0, 675.0], [668.0, 676.1, 671.0], "worse"), "wrong way"),
-    ("experiment", report([672.0], [668.0], "better"), "anecdote"),
-    ("experiment", report([672.0, 680.0, 675.0], [236.0, 240.0, 238.0], "better"), "comparable"),
+    ("12.1", quality_with(lambda name: name.upper().startswith("MT")), "the hyphen matters"),
+    ("12.1", quality_with(lambda name: name.startswith("MT-")), "mouse genes are missing"),
+    ("12.1", quality_with(lambda name: name[:3] in ("MT-", "mt-"), 100), "percentage"),
+    ("12.1", quality_of_genes, "total of a cell"),
+    ("12.2", lambda n: max(1, min(400, round(8e6 / n))) / 400, "number E − 1"),
+    ("12.2", lambda n: 1.0, "longer than the warm-up"),
+    ("12.2", lambda n: (min(400, 8e6 / n) - 1) / 400, "round it"),
+    ("12.2", lambda n: (round(8e6 / n) - 1) / 400, "between 0 and 1"),
+    ("12.3", align_unordered, "in another order"),
+    ("12.3", align_by_renaming, "not moved with them"),
+    ("12.3", align_silently, "passed over in silence"),
+    ("12.3", align_mute, "should name"),
+    ("12.4", lambda m, v: trunk_by_cat(m, v, order=-1), "swapped"),
+    ("12.4", lambda m, v: trunk_by_cat(m, v, blind=0.1), "must be 0"),
+    ("12.4", trunk_of_one, "two times 5"),
+    ("12.4", trunk_without_biases, "weights and biases"),
+    ("12.5", report([672.3, 680.3, 675.6], [670.0, 676.0, 673.6], "better"), "scatter"),
+    ("12.5", report([672.0, 680.0, 675.0], [668.0, 676.1, 671.0], "worse"), "wrong way"),
+    ("12.5", report([672.0], [668.0], "better"), "anecdote"),
+    ("12.5", report([672.0, 680.0, 675.0], [236.0, 240.0, 238.0], "better"), "comparable"),
 ]

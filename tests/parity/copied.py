@@ -10,13 +10,12 @@ from scvi import REGISTRY_KEYS
 from scvi.module import VAE
 from torch import nn
 
-from nbvae import NBVAE
-from nbvae.counts import Batches
+from nbvae import NBVAE, Covariates
 
 N_LATENT = 10
 
 
-def scvi_vae(n_genes, *, likelihood="nb", n_batches=0, encode_batch=False):
+def scvi_vae(n_genes, *, likelihood="nb", n_batches=0, encode_covariates=False):
     """Build scvi-tools' VAE without what NBVAE does not have: normalisation and dropout."""
     module = VAE(
         n_genes,
@@ -31,20 +30,20 @@ def scvi_vae(n_genes, *, likelihood="nb", n_batches=0, encode_batch=False):
         use_batch_norm="none",
         use_layer_norm="none",
         use_observed_lib_size=True,
-        encode_covariates=encode_batch,
+        encode_covariates=encode_covariates,
     )
     module.z_encoder.var_eps = 0.0  # a floor under the variance, 1e-4, that the formulas don't have
     return module
 
 
-def with_weights_of(theirs, batches: Batches | None = None):
+def with_weights_of(theirs, covariates: Covariates | None = None):
     """Build an NBVAE whose weights are those of scvi-tools' module."""
     ours = NBVAE(
         theirs.n_input,
         N_LATENT,
         likelihood=theirs.gene_likelihood,
-        batches=batches,
-        encode_batch=theirs.encode_covariates,
+        covariates=covariates,
+        encode_covariates=theirs.encode_covariates,
     )
     with torch.no_grad():
         for mine, yours in _pairs(ours, theirs):

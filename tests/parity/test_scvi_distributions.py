@@ -9,7 +9,7 @@ import pytest
 import torch
 from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 
-from nbvae.distributions import nb_log_prob, poisson_log_prob, zinb_log_prob
+from nbvae.module.distributions import nb_log_prob, poisson_log_prob, zinb_log_prob
 
 COUNTS = [0.0, 1.0, 2.0, 3.0, 10.0, 100.0, 2000.0]
 LOG_MEANS = [-4.0, -1.0, 0.0, 2.0, 6.0]

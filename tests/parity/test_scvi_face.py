@@ -38,9 +38,9 @@ def test_bound_against_their_estimate(theirs, sample, blood):
     tensors = {"X": blood[:20], "batch": torch.zeros(20, 1), "labels": torch.zeros(20, 1)}
     own = -theirs.marginal_ll(tensors, n_mc_samples=1500, return_mean=True)
     seen = evaluation.importance_weighted_bound(
-        ScviFace(theirs), sample, cells=cells, n_samples=1500
+        ScviFace(theirs), sample, indices=cells, n_samples=1500
     )
-    single = evaluation.elbo(ScviFace(theirs), sample, cells=cells).neg_elbo
+    single = evaluation.elbo(ScviFace(theirs), sample, indices=cells).neg_elbo
     assert abs(seen - own) < 0.15 * (single - seen)
 
 

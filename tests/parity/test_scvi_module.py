@@ -9,20 +9,23 @@ import pytest
 import torch
 from copied import gradients, run_theirs, scvi_vae, with_weights_of
 from scipy import sparse
+from torch.nn.functional import one_hot
 
-from nbvae.counts import Batches
-from nbvae.entries import Entries
+from nbvae import Covariates, Minibatch, loss_of
+from nbvae.module.fast import has_shortcut
 
 
-def fast_forward(ours, x, **arguments):
+def fast_forward(ours, x, *, covariates, **arguments):
     """Take the shortcut, with what the trainer hands to it."""
-    return ours.fast_forward(x, Entries.of(sparse.csr_matrix(x.numpy())), **arguments)
+    assert has_shortcut(ours)
+    return loss_of(ours, Minibatch(sparse.csr_matrix(x.numpy()), covariates), **arguments)
 
 
 def compare(ours, theirs, x, *, fast, batch=None, kl_weight=1.0, rtol=1e-5):
     """Compare the loss and each cell's two terms."""
     output, noise = run_theirs(theirs, x, batch=batch, kl_weight=kl_weight)
-    arguments = {"batch": batch, "kl_weight": kl_weight, "noise": noise}
+    design = None if batch is None else one_hot(batch).to(x.dtype)
+    arguments = {"covariates": design, "kl_weight": kl_weight, "noise": noise}
     mine = fast_forward(ours, x, **arguments) if fast else ours(x, **arguments)
     (reconstruction,) = output.reconstruction_loss.values()
     kl = output.kl_local["kl_divergence_z"]
@@ -36,8 +39,8 @@ def compare(ours, theirs, x, *, fast, batch=None, kl_weight=1.0, rtol=1e-5):
 def two_batches(sample):
     """The sample's cells, every third one in another batch."""
     sample.obs["run"] = pd.Categorical(["b" if i % 3 == 0 else "a" for i in range(sample.n_obs)])
-    batches = Batches.of(sample, "run")
-    return batches, torch.from_numpy(batches.codes(sample))
+    covariates = Covariates.of(sample, "run")
+    return covariates, torch.from_numpy(covariates.design(sample)).argmax(dim=1)
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["forward", "fast_forward"])
@@ -56,12 +59,12 @@ def test_other_likelihoods(blood, likelihood):
     compare(ours, theirs, blood.double(), fast=False)
 
 
-@pytest.mark.parametrize("encode_batch", [False, True])
+@pytest.mark.parametrize("encode_covariates", [False, True])
 @pytest.mark.parametrize("fast", [False, True], ids=["forward", "fast_forward"])
-def test_batches(blood, two_batches, encode_batch, fast):
-    batches, codes = two_batches
-    theirs = scvi_vae(blood.shape[1], n_batches=2, encode_batch=encode_batch).double()
-    ours = with_weights_of(theirs, batches)
+def test_covariates(blood, two_batches, encode_covariates, fast):
+    covariates, codes = two_batches
+    theirs = scvi_vae(blood.shape[1], n_batches=2, encode_covariates=encode_covariates).double()
+    ours = with_weights_of(theirs, covariates)
     compare(ours, theirs, blood.double(), fast=fast, batch=codes)
 
 

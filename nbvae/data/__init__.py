@@ -1,0 +1,1 @@
+"""From files to minibatches: raw counts, checked once; covariates; the split."""

@@ -1,0 +1,78 @@
+"""Which distribution the counts have, given what the decoder says: NB, and two rivals of it.
+
+Each is a log-probability and a sampler. The parameters come as the ``GenerativeOutput`` of
+``module.py``; a likelihood reads those that it has.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
+
+
+class Parameters(Protocol):
+    """What a likelihood may read."""
+
+    @property
+    def log_px_mean(self) -> Tensor:
+        """Log μ, (N, G)."""
+
+    @property
+    def log_theta(self) -> Tensor | None:
+        """Log θ, (G,); the Poisson distribution has none."""
+
+    @property
+    def dropout_logits(self) -> Tensor | None:
+        """Log π − log(1 − π), (N, G); only with zero inflation."""
+
+
+class Likelihood(NamedTuple):
+    """A distribution of counts."""
+
+    log_prob: Callable[[Tensor, Parameters], Tensor]  # (N, G) counts → (N, G)
+    sample: Callable[[Parameters], Tensor]  # → (N, G) counts
+    has_theta: bool  # variance μ + μ²/θ instead of μ
+    has_dropout: bool  # zeros of a second kind
+
+
+def _given(parameter: Tensor | None) -> Tensor:
+    """Stop where a decoder does not say what the likelihood needs."""
+    if parameter is None:
+        raise ValueError("The decoder lacks a parameter of this likelihood.")
+    return parameter
+
+
+def _nb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+    return nb_log_prob(x, p.log_px_mean, _given(p.log_theta))
+
+
+def _nb_sample(p: Parameters) -> Tensor:
+    return nb_sample(p.log_px_mean, _given(p.log_theta))
+
+
+def _poisson_log_prob(x: Tensor, p: Parameters) -> Tensor:
+    return poisson_log_prob(x, p.log_px_mean)
+
+
+def _poisson_sample(p: Parameters) -> Tensor:
+    return torch.poisson(p.log_px_mean.exp())
+
+
+def _zinb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+    return zinb_log_prob(x, p.log_px_mean, _given(p.log_theta), _given(p.dropout_logits))
+
+
+def _zinb_sample(p: Parameters) -> Tensor:
+    kept = torch.bernoulli(torch.sigmoid(-_given(p.dropout_logits)))
+    return kept * _nb_sample(p)
+
+
+# Functions with a name, so that a module can be pickled.
+LIKELIHOODS = {
+    "nb": Likelihood(_nb_log_prob, _nb_sample, has_theta=True, has_dropout=False),
+    "poisson": Likelihood(_poisson_log_prob, _poisson_sample, has_theta=False, has_dropout=False),
+    "zinb": Likelihood(_zinb_log_prob, _zinb_sample, has_theta=True, has_dropout=True),
+}

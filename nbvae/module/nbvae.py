@@ -1,0 +1,335 @@
+"""The negative-binomial variational autoencoder: inference → generative → loss.
+
+The story of a cell with n_genes counts x and library ℓ = Σ x:
+
+    z ~ N(0, I)                 the latent state, n_latent numbers
+    ρ = softmax(decoder(z))     the expected share of each gene
+    x ~ NB(ℓρ, θ)               the counts; one inverse dispersion θ per gene
+
+With covariates (which of two experiments a cell is from, say) the decoder is told them beside z,
+so that z need not say them.
+
+Training maximises the ELBO, E_q[log p(x | z, ℓ)] − KL(q(z | x) ‖ p(z)) (Kingma & Welling 2014;
+for counts, Lopez et al. 2018).
+
+Shapes: N cells in a minibatch, G genes, K latent dimensions, C columns of covariates.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+from anndata import AnnData
+from torch import Tensor, nn
+
+from nbvae._messages import shown
+from nbvae.data.counts import count_matrix
+from nbvae.data.covariates import Covariates
+from nbvae.module.initialisation import shares, theta_by_moments
+from nbvae.module.likelihoods import LIKELIHOODS
+from nbvae.module.mlp import MLP
+
+
+class InferenceOutput(NamedTuple):
+    """The approximate posterior q(z | x) = N(qz_mean, diag exp qz_logvar) and a draw from it."""
+
+    qz_mean: Tensor  # (N, K)
+    qz_logvar: Tensor  # (N, K), the logarithm of the variance
+    z: Tensor  # (N, K)
+
+
+class GenerativeOutput(NamedTuple):
+    """The parameters of p(x | z, ℓ), kept as logarithms."""
+
+    log_px_scale: Tensor  # (N, G), log ρ
+    log_px_mean: Tensor  # (N, G), log μ = log ℓ + log ρ
+    log_theta: Tensor | None  # (G,); None for the Poisson distribution
+    dropout_logits: Tensor | None = None  # (N, G); only with zero inflation
+
+    @property
+    def px_scale(self) -> Tensor:
+        """ρ, the expected share of each gene; rows sum to 1. (N, G)."""
+        return self.log_px_scale.exp()
+
+    @property
+    def px_mean(self) -> Tensor:
+        """μ = ℓρ, the expected count of each gene. (N, G)."""
+        return self.log_px_mean.exp()
+
+    @property
+    def theta(self) -> Tensor:
+        """θ, the inverse dispersion of each gene: the variance of a count is μ + μ²/θ. (G,).
+
+        Raises:
+            ValueError: the likelihood is the Poisson distribution, which has none.
+
+        """
+        if self.log_theta is None:
+            raise ValueError("The Poisson distribution has no theta.")
+        return self.log_theta.exp()
+
+
+class LossOutput(NamedTuple):
+    """The loss of a minibatch and the two terms that it is made of, in nats per cell."""
+
+    loss: Tensor  # (), the mean of reconstruction + kl_weight · kl
+    reconstruction: Tensor  # (N,), −log p(x | z, ℓ)
+    kl: Tensor  # (N,), KL(q(z | x) ‖ p(z))
+
+
+class NBVAE(nn.Module):
+    """A variational autoencoder for the raw counts of single cells.
+
+    Args:
+        n_genes: G, the number of genes in a row of counts.
+        n_latent: K, the length of z.
+        n_hidden: width of the hidden layer of the networks.
+        likelihood: "nb", "poisson" or "zinb" (zero-inflated NB), a name from ``LIKELIHOODS``.
+        covariates: from ``Covariates.of(adata, key)``; the decoder is told them.
+        encode_covariates: tell the encoders, too.
+
+    Raises:
+        ValueError: an unknown likelihood, or ``encode_covariates`` without ``covariates``.
+
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_latent: int = 10,
+        *,
+        n_hidden: int = 128,
+        likelihood: str = "nb",
+        covariates: Covariates | None = None,
+        encode_covariates: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_arguments(likelihood, covariates, encode_covariates)
+        self.n_genes = n_genes
+        self.n_latent = n_latent
+        self.likelihood = LIKELIHOODS[likelihood]
+        self.covariates = covariates
+        self.encode_covariates = encode_covariates
+        n_columns = covariates.n_columns if covariates else 0
+
+        # p(x | z, ℓ): the shares of the genes given z, and one inverse dispersion per gene
+        n_decoded = n_latent + n_columns
+        self.decoder = MLP(n_decoded, n_genes, n_hidden=n_hidden, link="log_softmax")
+        self.log_theta = nn.Parameter(torch.randn(n_genes)) if self.likelihood.has_theta else None
+        self.dropout_decoder = (
+            MLP(n_decoded, n_genes, n_hidden=n_hidden) if self.likelihood.has_dropout else None
+        )
+
+        # q(z | x): a normal distribution, its mean and its log-variance given the counts
+        n_encoded = n_genes + n_columns * encode_covariates
+        self.mean_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
+        self.logvar_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
+        for encoder in (self.mean_encoder, self.logvar_encoder):
+            encoder.store_by_input()  # a gene's weights side by side in memory
+
+    @classmethod
+    def for_counts(
+        cls,
+        adata: AnnData,
+        n_latent: int = 10,
+        *,
+        n_hidden: int = 128,
+        likelihood: str = "nb",
+        covariates: Covariates | None = None,
+        encode_covariates: bool = False,
+    ) -> Self:
+        """Build a module that starts from the best that can be said without z.
+
+        The decoder's last bias is the logarithm of each gene's share of all counts, and θ is what
+        its moments say, within 1 and 10. A module with random weights has to learn both first, at
+        the same speed limit as all else.
+
+        Args:
+            adata: the raw counts that the module will be trained on.
+            n_latent: as in ``NBVAE``, like all that follow.
+            n_hidden: width of the hidden layers.
+            likelihood: "nb", "poisson" or "zinb".
+            covariates: what the decoder is told beside z.
+            encode_covariates: tell the encoders, too.
+
+        Raises:
+            CountsError: the matrix does not hold raw counts.
+
+        """
+        module = cls(
+            adata.n_vars,
+            n_latent,
+            n_hidden=n_hidden,
+            likelihood=likelihood,
+            covariates=covariates,
+            encode_covariates=encode_covariates,
+        )
+        counts = count_matrix(adata)
+        with torch.no_grad():
+            module.decoder.output_layer.bias.copy_(torch.from_numpy(shares(counts)).log())
+            if module.log_theta is not None:
+                module.log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
+        return module
+
+    def inference(
+        self, x: Tensor, *, covariates: Tensor | None = None, noise: Tensor | None = None
+    ) -> InferenceOutput:
+        """Encode counts to q(z | x) and draw z from it.
+
+        Args:
+            x: (N, G), raw counts.
+            covariates: (N, C), rows of ``module.covariates.design(adata)``, for a module that has
+                covariates.
+            noise: (N, K), to fix the draw; fresh standard normal numbers when left out.
+
+        Raises:
+            ValueError: ``x`` does not have n_genes columns, or ``covariates`` do not fit.
+
+        """
+        self.check_input(x, covariates)
+        x_log = torch.log1p(x)  # so that the few large counts do not drown the rest
+        seen = self.with_covariates(x_log, covariates) if self.encode_covariates else x_log
+        qz_mean = self.mean_encoder(seen)  # (N, K)
+        qz_logvar = self.logvar_encoder(seen)  # (N, K)
+        return InferenceOutput(qz_mean, qz_logvar, reparametrise(qz_mean, qz_logvar, noise))
+
+    def generative(
+        self, z: Tensor, library: Tensor, *, covariates: Tensor | None = None
+    ) -> GenerativeOutput:
+        """Decode a latent state to the distribution of the counts.
+
+        Args:
+            z: (N, K).
+            library: (N, 1), total counts of each cell; 0 is allowed and expects zeros.
+            covariates: (N, C), rows of ``module.covariates.design(adata)``, for a module that has
+                covariates.
+
+        Raises:
+            ValueError: ``covariates`` do not fit.
+
+        """
+        told = self.with_covariates(z, covariates)  # (N, K + C)
+        log_px_scale = self.decoder(told)  # (N, G)
+        dropout_logits = self.dropout_decoder(told) if self.dropout_decoder else None
+        log_px_mean = library.log() + log_px_scale
+        return GenerativeOutput(log_px_scale, log_px_mean, self.log_theta, dropout_logits)
+
+    def loss(
+        self,
+        x: Tensor,
+        inference: InferenceOutput,
+        generative: GenerativeOutput,
+        *,
+        kl_weight: float = 1.0,
+    ) -> LossOutput:
+        """Compute the negative ELBO of a minibatch.
+
+        Args:
+            x: (N, G), the counts that went into ``inference``.
+            inference: what ``inference`` returned.
+            generative: what ``generative`` returned.
+            kl_weight: weight of the KL term; 1 is the ELBO.
+
+        """
+        log_prob = self.likelihood.log_prob(x, generative)  # (N, G)
+        reconstruction = -log_prob.sum(dim=-1)  # (N,)
+        kl = kl_to_standard_normal(inference.qz_mean, inference.qz_logvar)  # (N,)
+        return LossOutput((reconstruction + kl_weight * kl).mean(), reconstruction, kl)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        covariates: Tensor | None = None,
+        kl_weight: float = 1.0,
+        noise: Tensor | None = None,
+    ) -> LossOutput:
+        """Run the three steps on a minibatch: inference → generative → loss.
+
+        Args:
+            x: (N, G), raw counts.
+            covariates: (N, C), rows of ``module.covariates.design(adata)``, for a module that has
+                covariates.
+            kl_weight: weight of the KL term; 1 is the ELBO.
+            noise: (N, K), to fix the draw of z.
+
+        """
+        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
+        inference = self.inference(x, covariates=covariates, noise=noise)
+        generative = self.generative(inference.z, library, covariates=covariates)
+        return self.loss(x, inference, generative, kl_weight=kl_weight)
+
+    def with_covariates(self, values: Tensor, covariates: Tensor | None) -> Tensor:
+        """Append its covariates to each cell's row. (N, …) → (N, … + C)."""
+        self._check_covariates(covariates)
+        return values if covariates is None else torch.cat([values, covariates], dim=-1)
+
+    def check_input(self, x: Tensor, covariates: Tensor | None) -> None:
+        """Refuse what the module was not built for.
+
+        Raises:
+            ValueError: ``x`` does not have n_genes columns, or ``covariates`` do not fit.
+
+        """
+        self._check_covariates(covariates)
+        if x.ndim != 2 or x.shape[1] != self.n_genes:
+            raise ValueError(
+                f"This module models {self.n_genes} genes, so x must have shape "
+                f"(cells, {self.n_genes}), but it has shape {tuple(x.shape)}. Give it the genes "
+                f"it was built for, or build NBVAE(n_genes={x.shape[-1] if x.ndim else 0})."
+            )
+
+    def _check_covariates(self, covariates: Tensor | None) -> None:
+        if self.covariates is None:
+            if covariates is not None:
+                raise ValueError("This module was built without covariates, but some were given.")
+            return
+        width = self.covariates.n_columns
+        if covariates is None or covariates.ndim != 2 or covariates.shape[1] != width:
+            given = "none were given" if covariates is None else f"not {tuple(covariates.shape)}"
+            raise ValueError(
+                f"This module needs covariates of shape (cells, {width}), {given}: pass covariates="
+                f"module.covariates.design(adata), from obs[{self.covariates.key!r}], as a tensor."
+            )
+
+
+def _check_arguments(
+    likelihood: str, covariates: Covariates | None, encode_covariates: bool
+) -> None:
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"Unknown likelihood {likelihood!r}. Use one of {shown(LIKELIHOODS)}.")
+    if encode_covariates and covariates is None:
+        raise ValueError(
+            "encode_covariates=True needs covariates: pass covariates=Covariates.of(adata, key)."
+        )
+
+
+def reparametrise(mean: Tensor, logvar: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Draw z = mean + sd · noise from N(mean, diag exp logvar), so that gradients reach both.
+
+    Kingma & Welling 2014, section 2.4.
+
+    Args:
+        mean: (N, K).
+        logvar: (N, K), logarithms of variances.
+        noise: (N, K), to fix the draw; fresh standard normal numbers when left out.
+
+    """
+    if noise is None:
+        noise = torch.randn_like(mean)
+    return mean + (0.5 * logvar).exp() * noise
+
+
+def kl_to_standard_normal(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mean, diag exp logvar) ‖ N(0, I)) in closed form, summed over the last axis.
+
+    ½ Σ (mean² + variance − 1 − log variance) (Kingma & Welling 2014, appendix B).
+
+    Args:
+        mean: (..., K).
+        logvar: (..., K), logarithms of variances.
+
+    Returns:
+        (...,), nats.
+
+    """
+    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar).sum(dim=-1)

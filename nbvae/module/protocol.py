@@ -1,0 +1,50 @@
+"""What the trainer and the evaluation ask of a module: a contract, checked by type checkers.
+
+Any ``nn.Module`` keeps it whose call returns a ``LossOutput``; the chapters train some that are no
+NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nbvae.data.covariates import Covariates
+from nbvae.module.likelihoods import Likelihood
+from nbvae.module.nbvae import GenerativeOutput, InferenceOutput, LossOutput
+
+
+class TrainableModule(Protocol):
+    """A PyTorch module with a loss."""
+
+    training: bool
+
+    def __call__(
+        self, x: Tensor, *, covariates: Tensor | None = None, kl_weight: float = 1.0
+    ) -> LossOutput:
+        """Compute the loss of raw counts, (N, G); ``covariates`` are left out where None."""
+
+    # what nn.Module gives
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+    def to(self, device: torch.device) -> Any: ...
+    def zero_grad(self) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+
+class LatentModule(TrainableModule, Protocol):
+    """A module with a latent state, as ``NBVAE`` is: what the evaluation asks besides."""
+
+    covariates: Covariates | None
+    likelihood: Likelihood
+
+    def inference(self, x: Tensor, *, covariates: Tensor | None = None) -> InferenceOutput:
+        """Encode counts, (N, G), to q(z | x) and a draw from it."""
+
+    def generative(
+        self, z: Tensor, library: Tensor, *, covariates: Tensor | None = None
+    ) -> GenerativeOutput:
+        """Decode z, (N, K), and the library, (N, 1), to p(x | z, ℓ)."""

@@ -1,0 +1,215 @@
+"""Checks for chapter 12, your own data."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from anndata import AnnData
+from scipy.stats import ttest_rel
+from torch import Tensor, nn
+
+from nbvae import MLP
+from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+
+NAMES = ["MT-CO1", "mt-Nd1", "MTOR", "CD3D", "MT1X", "LYZ"]  # two mitochondrial, two that look so
+VERDICTS = ("better", "worse", "can't tell")
+
+
+@exercise("12.1", "three numbers per cell, for human and mouse.")
+def check_quality(quality: Callable) -> Diagnosis:
+    """Count by hand, cell by cell; then as the usual slips do."""
+    counts = np.array([[3, 1, 5, 0, 2, 9], [0, 0, 4, 6, 1, 0], [7, 2, 0, 0, 0, 1]])
+    answer = solved(quality(counts.copy(), list(NAMES)))
+    if not isinstance(answer, tuple | list) or len(answer) != 3:
+        return "it should return three arrays: library, genes detected, mitochondrial share."
+    library, detected, share = (np.asarray(solved(part), dtype=float).ravel() for part in answer)
+    cells = [list(row) for row in counts]
+    if not np.array_equal(library, [20, 11, 10]):
+        if np.array_equal(library, counts.sum(axis=0)):
+            return "these are the totals of the genes; a library is the total of a cell."
+        return f"the libraries should be 20, 11 and 10, not {library}."
+    if not np.array_equal(detected, [5, 3, 3]):
+        if np.array_equal(detected, [len(NAMES)] * 3):
+            return "every gene of the table is counted; count those with a count above 0."
+        return f"genes detected should be 5, 3 and 3, not {detected}."
+    return _share_slip(share, cells, library)
+
+
+def _share_slip(share: np.ndarray, cells: list[list[int]], library: np.ndarray) -> Diagnosis:
+    """Compare the mitochondrial share with the right one and with the usual slips."""
+
+    def of(*columns: int) -> np.ndarray:
+        return np.array([sum(row[c] for c in columns) for row in cells])
+
+    right = of(0, 1) / library
+    if share.shape == right.shape and close(share, right, within=1e-6):
+        return None
+    slips = {
+        "this is a percentage; a share lies between 0 and 1": 100 * right,
+        "genes that only begin with MT are in it, such as MTOR: the hyphen matters": of(0, 1, 2, 4)
+        / library,
+        "human genes that only begin with MT are in it, such as MTOR, and mouse genes are missing":
+        of(0, 2, 4) / library,
+        "mouse genes are missing, which begin with mt-": of(0) / library,
+        "these are counts; divide by the library": of(0, 1),
+        "it is divided by the other genes' counts instead of all": of(0, 1) / (library - of(0, 1)),
+        "this is the share of genes; it should be the share of counts": np.full(3, 2 / 6),
+    }  # fmt: skip
+    for complaint, slip in slips.items():
+        if share.shape == slip.shape and close(share, slip, within=1e-6):
+            return f"{complaint}."
+    return f"the shares should be {right.round(3)}, not {share.round(3)}."
+
+
+@exercise("12.2", "above 20,000 cells it is about 20,000 / N: for 200,000, a tenth of the KL.")
+def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
+    """Walk through the epochs, then compare with the usual slips."""
+    sizes = (700, 20_000, 30_000, 68_579, 200_000, 1_000_000, 30_000_000)
+    answers = [float(solved(last_kl_weight(n))) for n in sizes]
+
+    def walk(n: int) -> float:
+        weight, n_epochs = 0.0, max(1, min(400, round(400 * 20_000 / n)))
+        for epoch in range(n_epochs):
+            weight = min(1.0, epoch / 400)
+        return weight
+
+    def near(slip: Callable[[int], float]) -> bool:
+        return all(abs(a - slip(n)) < 1e-9 for a, n in zip(answers, sizes, strict=True))
+
+    if near(walk):
+        return None
+    slips = {
+        "the last of E epochs has the number E − 1": lambda n: walk(n) + 1 / 400,
+        "the weight is 1 only if the run is longer than the warm-up": lambda n: 1.0,
+        "a number of epochs is whole: round it": lambda n: (min(400, 8e6 / n) - 1) / 400,
+        "this is divided by the run's own epochs; the warm-up is 400 whatever the run": lambda n: (
+            walk(n) / (walk(n) + 1 / 400)
+        ),
+    }
+    for complaint, slip in slips.items():
+        if near(slip):
+            return f"{complaint}."
+    for n, answer in zip(sizes, answers, strict=True):
+        if answer > 1 or answer < 0:
+            return f"for {n:,} cells it gives {answer:.3g}; a weight lies between 0 and 1."
+        if abs(answer - walk(n)) > 1e-9:
+            return f"for {n:,} cells it should be {walk(n):.4f}, not {answer:.4f}."
+    return None
+
+
+@exercise("12.3", "the model's genes, in the model's order, or an error that names the missing.")
+def check_align(align: Callable) -> Diagnosis:
+    """Shuffle columns, add a gene, take one away."""
+    genes = ["LYZ", "CD3D", "NKG7", "CD79A"]
+    table = AnnData(np.arange(15, dtype=np.float32).reshape(3, 5))
+    table.var_names = ["NKG7", "EXTRA", "CD79A", "LYZ", "CD3D"]
+    aligned = solved(align(table, list(genes)))
+    if not isinstance(aligned, AnnData):
+        return f"it should return an AnnData, not {type(aligned).__name__}."
+    if list(aligned.var_names) != genes:
+        if sorted(aligned.var_names) == sorted(genes):
+            return "the right genes, but in another order than asked for."
+        return f"it has the genes {list(aligned.var_names)}, not {genes}."
+    if not np.array_equal(np.asarray(aligned.X)[0], [3, 4, 0, 2]):
+        return "the names are in order, but the counts were not moved with them."
+    if list(table.var_names) != ["NKG7", "EXTRA", "CD79A", "LYZ", "CD3D"] or table.n_vars != 5:
+        return "the table that was passed has changed; return a new one."
+    try:
+        filled = align(table, [*genes, "FCGR3A"])
+    except KeyError as error:
+        return None if "FCGR3A" in str(error) else "the KeyError should name the missing gene."
+    except Exception as error:
+        return f"a missing gene should raise KeyError, not {type(error).__name__}."
+    if "FCGR3A" in getattr(filled, "var_names", []):
+        return "a gene that was not measured was invented: zeros are data, too."
+    return "a missing gene is passed over in silence, so the columns no longer fit the model."
+
+
+@exercise("12.4", "and so every model of ours is one of theirs, with 256 hidden units and zeros.")
+def check_one_trunk(one_trunk: Callable) -> Diagnosis:
+    """Run both on the same rows; then look which part does not fit."""
+    torch.manual_seed(0)
+    encoders = MLP(7, 3, n_hidden=5), MLP(7, 3, n_hidden=5)
+    before = [{k: v.clone() for k, v in encoder.state_dict().items()} for encoder in encoders]
+    x = torch.randn(20, 7)
+    answer = solved(one_trunk(*encoders))
+    if not isinstance(answer, tuple | list) or not all(isinstance(p, nn.Linear) for p in answer):
+        return "it should return three nn.Linear: the trunk and two heads."
+    trunk, *heads = answer
+    if trunk.out_features != 10:
+        return f"the trunk has {trunk.out_features} outputs; two times 5 hidden units are 10."
+    for encoder, weights in zip(encoders, before, strict=True):
+        if any(not torch.equal(v, weights[k]) for k, v in encoder.state_dict().items()):
+            return "the encoders that were passed have changed; make new layers."
+    with torch.no_grad():
+        expected = [encoder(x) for encoder in encoders]
+        hidden = trunk(x)
+        outputs = [head(hidden.relu()) for head in heads]
+        return _trunk_slip(outputs, expected, heads, hidden, encoders, x)
+
+
+def _trunk_slip(
+    outputs: list[Tensor],
+    expected: list[Tensor],
+    heads: list[nn.Linear],
+    hidden: Tensor,
+    encoders: tuple[MLP, MLP],
+    x: Tensor,
+) -> Diagnosis:
+    if all(torch.allclose(a, b, atol=1e-5) for a, b in zip(outputs, expected, strict=True)):
+        return None
+    if all(torch.allclose(a, b, atol=1e-5) for a, b in zip(outputs, expected[::-1], strict=True)):
+        return "the two heads are swapped: the mean comes first."
+    parts = [encoder.layers[0](x) for encoder in encoders]
+    halves = torch.cat(parts, dim=1), torch.cat(parts[::-1], dim=1)
+    if not any(torch.allclose(hidden, half, atol=1e-5) for half in halves):
+        return "the trunk's outputs are not those of the two first layers: weights and biases."
+    for name, head, encoder in zip(("mean", "log-variance"), heads, encoders, strict=True):
+        if not torch.allclose(head.bias, encoder.output_layer.bias):
+            return f"the {name} head has another bias than the encoder's last layer."
+    of_mean, of_logvar = (head.weight.split(5, dim=1) for head in heads)
+    if any(half.abs().max() > 0 for half in (of_mean[1], of_logvar[0])):
+        return "a head sees the other encoder's half of the trunk: its weights there must be 0."
+    return "a head does not read its own half of the trunk."
+
+
+@exercise("12.5", "a verdict that the numbers carry.")
+def check_experiment(experiment: Callable) -> Diagnosis:
+    """Whatever was changed: enough seeds, comparable numbers, and a verdict that follows."""
+    report = solved(experiment())
+    missing = [k for k in ("changed", "before", "after", "verdict") if k not in report]
+    if missing:
+        return f"the report lacks {', '.join(repr(key) for key in missing)}."
+    before, after = (np.asarray(report[k], dtype=float).ravel() for k in ("before", "after"))
+    if not str(report["changed"]).strip():
+        return "say in words what was changed."
+    if len(before) != len(after):
+        return f"{len(before)} runs before and {len(after)} after can't be paired."
+    if len(before) < 3:
+        return "fewer than three seeds: one run is an anecdote."
+    if not np.isfinite([before, after]).all():
+        return "a number is not finite."
+    if (before < 0).any() or (after < 0).any():
+        return "a −ELBO of counts is positive; is this the ELBO?"
+    return _report_slip(before, after, report["verdict"])
+
+
+def _report_slip(before: np.ndarray, after: np.ndarray, verdict: str) -> Diagnosis:
+    if verdict not in VERDICTS:
+        return f"the verdict should be one of {VERDICTS}, not {verdict!r}."
+    if np.ptp(before) == 0 or np.ptp(after) == 0:
+        return "all seeds give the same number: does the seed reach the split and the weights?"
+    if abs(after.mean() / before.mean() - 1) > 0.3:
+        return "so large a difference means that the two are not comparable: other genes or cells?"
+    same = np.array_equal(before, after)
+    sure = not same and ttest_rel(before, after).pvalue < 0.05
+    if not sure:
+        if verdict == "can't tell":
+            return None
+        return "the differences scatter too much for a verdict: p is not below 0.05."
+    right = "better" if after.mean() < before.mean() else "worse"
+    if verdict == right:
+        return None
+    if verdict == "can't tell":
+        return "the differences agree well enough: p is below 0.05, so say in which direction."
+    return "the verdict points the wrong way: a lower −ELBO is better."
