@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def elbo(
     module: TrainableModule,
     adata: AnnData | CellTable,
     *,
-    indices: np.ndarray | None = None,
+    indices: Any = None,
     n_samples: int = 1,
     seed: int = 0,
 ) -> Elbo:
@@ -69,17 +69,18 @@ def elbo(
     Args:
         module: returns ``reconstruction`` and ``kl`` of each cell.
         adata: the counts, or a ``CellTable`` of them.
-        indices: row numbers of the cells; all cells when left out.
+        indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws; the same seed compares two modules with the same noise.
 
     Raises:
-        ValueError: ``indices`` is empty, or ``n_samples`` is below 1.
+        KeyError: a cell that was named is not there.
+        ValueError: ``indices`` is empty or chooses no cells, or ``n_samples`` is below 1.
 
     """
     check_samples(n_samples)
     table = _table(module, adata)
-    rows = _rows(table, indices)
+    rows = table.positions(indices)
     terms = np.zeros(2)
     with evaluating(module, seed=seed):
         for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
@@ -96,7 +97,7 @@ def importance_weighted_bound(
     module: LatentModule,
     adata: AnnData | CellTable,
     *,
-    indices: np.ndarray | None = None,
+    indices: Any = None,
     n_samples: int = 100,
     seed: int = 0,
 ) -> float:
@@ -110,7 +111,7 @@ def importance_weighted_bound(
     Args:
         module: an ``NBVAE``.
         adata: the counts, or a ``CellTable`` of them.
-        indices: row numbers of the cells; all cells when left out.
+        indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: S, draws of z for each cell.
         seed: seed of these draws.
 
@@ -118,12 +119,13 @@ def importance_weighted_bound(
         Mean over cells, in nats; lower is better, as with the negative ELBO.
 
     Raises:
-        ValueError: ``indices`` is empty, or ``n_samples`` is below 1.
+        KeyError: a cell that was named is not there.
+        ValueError: ``indices`` is empty or chooses no cells, or ``n_samples`` is below 1.
 
     """
     check_samples(n_samples)
     table = _table(module, adata)
-    rows = _rows(table, indices)
+    rows = table.positions(indices)
     total = 0.0
     with evaluating(module, seed=seed):
         for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
@@ -162,7 +164,7 @@ def encode(module: LatentModule, adata: AnnData) -> Latent:
     table = _table(module, adata)
     means, sds = [], []
     with evaluating(module):
-        for minibatch in table.minibatches(_rows(table), BATCH_SIZE, device_of(module)):
+        for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
             means.append(q.qz_mean.cpu().numpy())
             sds.append((0.5 * q.qz_logvar).exp().cpu().numpy())
@@ -238,11 +240,3 @@ def check_samples(n_samples: int) -> None:
 def _table(module: TrainableModule, adata: AnnData | CellTable) -> CellTable:
     """Take what the module is fed, unless that was done before."""
     return adata if isinstance(adata, CellTable) else CellTable.of(adata, covariates_of(module))
-
-
-def _rows(table: CellTable, indices: np.ndarray | None = None) -> np.ndarray:
-    """Take the row numbers that were asked for, or all."""
-    rows = np.arange(table.n_cells) if indices is None else np.asarray(indices)
-    if len(rows) == 0:
-        raise ValueError("There are no cells to evaluate: indices is empty.")
-    return rows

@@ -1,6 +1,7 @@
 """What a trained module says about genes: shares without noise, replicated counts, differences."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
-from nbvae._messages import shown
+from nbvae._messages import cell_name
+from nbvae.data.indices import positions_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.evaluation import BATCH_SIZE, check_samples, device_of, evaluating
 from nbvae.module.protocol import LatentModule
@@ -20,7 +22,7 @@ def denoised(
     module: LatentModule,
     adata: AnnData,
     *,
-    genes: Iterable[str] | None = None,
+    genes: Any = None,
     covariates: str = "own",
     n_samples: int = 25,
     seed: int = 0,
@@ -32,7 +34,8 @@ def denoised(
     Args:
         module: an ``NBVAE``.
         adata: raw counts of the genes that the module was built for.
-        genes: names of the genes to return, in this order; all when left out.
+        genes: the genes to return, in this order: names, column numbers or a mask; all when left
+            out.
         covariates: "own" decodes each cell with its own level, "all" with each level in turn and
             averages, so that cells of two batches can be compared. Without covariates both are
             the same.
@@ -44,13 +47,15 @@ def denoised(
 
     Raises:
         KeyError: a gene is not there.
-        ValueError: ``n_samples`` is below 1, ``covariates`` is neither, or gene names occur twice.
+        ValueError: ``n_samples`` is below 1, ``covariates`` is neither, or ``genes`` chooses none
+            or a name that occurs twice.
 
     """
     check_samples(n_samples)
     if covariates not in ("own", "all"):
         raise ValueError(f"covariates must be 'own' or 'all', not {covariates!r}.")
-    columns = _columns(adata, genes)
+    genes = [genes] if isinstance(genes, str) else genes
+    columns = positions_of(genes, adata.var_names, what="genes", argument="genes")
     table = CellTable.of(adata, module.covariates)
     shares = []
     with evaluating(module, seed=seed):
@@ -105,8 +110,8 @@ def posterior_predictive(
 def differential_expression(
     module: LatentModule,
     adata: AnnData,
-    group1: np.ndarray,
-    group2: np.ndarray,
+    group1: Any,
+    group2: Any,
     *,
     delta: float = 0.25,
     fdr: float = 0.05,
@@ -136,8 +141,8 @@ def differential_expression(
     Args:
         module: an ``NBVAE``.
         adata: raw counts of the genes that the module was built for.
-        group1: (n_cells,), true for the cells of the first group.
-        group2: (n_cells,), true for those of the second.
+        group1: the cells of the first group: a mask, row numbers or names.
+        group2: those of the second.
         delta: δ, the smallest |LFC| that counts as a difference; 0.25 is 19 %.
         fdr: the share of false calls that is accepted.
         n_samples: number of pairs.
@@ -151,17 +156,18 @@ def differential_expression(
         and those above are called) and ``is_de`` (called).
 
     Raises:
-        ValueError: a group is empty, no mask of the cells, or overlaps the other; a number is out
-            of its range.
+        KeyError: a cell that was named is not there.
+        ValueError: a group is empty, chooses no cells, or overlaps the other; a number is out of
+            its range.
 
     """
     _check_de_numbers(delta, fdr, n_samples, pseudocount)
-    group1, group2 = _checked_groups(adata, group1, group2)
+    groups = _checked_groups(adata, group1, group2)
     table = CellTable.of(adata, module.covariates)
     if pseudocount is None:
         pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
     rng = np.random.default_rng(seed)
-    pairs = [rng.choice(np.flatnonzero(group), n_samples) for group in (group1, group2)]
+    pairs = [rng.choice(rows, n_samples) for rows in groups]
     with evaluating(module, seed=seed):
         means = _means_over_pairs(_pairs_of_shares(module, table, pairs), delta, pseudocount)
     genes = pd.DataFrame(means, index=adata.var_names)
@@ -242,35 +248,19 @@ def _random_levels(module: LatentModule, m: Minibatch) -> Tensor | None:
     return module.covariates.random(len(m)).to(m.device)
 
 
-def _columns(adata: AnnData, genes: Iterable[str] | None) -> np.ndarray:
-    """Find the columns of genes by name."""
-    if genes is None:
-        return np.arange(adata.n_vars)
-    genes = [genes] if isinstance(genes, str) else list(genes)
-    if not adata.var_names.is_unique:
-        raise ValueError("Gene names occur twice. Run adata.var_names_make_unique() first.")
-    unknown = [gene for gene in genes if gene not in adata.var_names]
-    if unknown:
-        raise KeyError(f"These genes are not in adata.var_names: {shown(unknown)}.")
-    return adata.var_names.get_indexer(genes)
-
-
-def _checked_groups(
-    adata: AnnData, group1: np.ndarray, group2: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    masks = np.asarray(group1), np.asarray(group2)
-    for name, mask in zip(("group1", "group2"), masks, strict=True):
-        if mask.dtype != bool or mask.shape != (adata.n_obs,):
-            raise ValueError(
-                f"{name} must be a mask, one True or False for each of the {adata.n_obs} cells, "
-                f"but it has shape {mask.shape} and type {mask.dtype}."
-            )
-        if not mask.any():
-            raise ValueError(f"{name} is empty: no cell is True.")
-    shared = int((masks[0] & masks[1]).sum())
-    if shared:
-        raise ValueError(f"The groups overlap: {shared} cells are in both.")
-    return masks
+def _checked_groups(adata: AnnData, group1: Any, group2: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Turn two groups of cells into their row numbers, each once."""
+    rows1, rows2 = (
+        np.unique(positions_of(group, adata.obs_names, what="cells", argument=argument))
+        for argument, group in (("group1", group1), ("group2", group2))
+    )
+    shared = np.intersect1d(rows1, rows2)
+    if len(shared):
+        raise ValueError(
+            f"The groups overlap: {len(shared)} cells are in both, the first is "
+            f"{cell_name(adata, int(shared[0]))}."
+        )
+    return rows1, rows2
 
 
 def _check_de_numbers(delta: float, fdr: float, n_samples: int, pseudocount: float | None) -> None:

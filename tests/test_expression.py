@@ -100,15 +100,16 @@ def test_genes_are_chosen_by_name(two_groups):
     whole = denoised(module, two_groups)
     np.testing.assert_array_equal(denoised(module, two_groups, genes=["D", "A"]), whole[:, [3, 0]])
     np.testing.assert_array_equal(denoised(module, two_groups, genes="D"), whole[:, [3]])
-    with pytest.raises(KeyError, match=r"not in adata.var_names: 'X', 'd'"):
+    with pytest.raises(KeyError, match=r"genes: these genes are not there: 'X', 'd'"):
         denoised(module, two_groups, genes=["A", "X", "d"])
 
 
 def test_gene_names_that_occur_twice_are_refused(two_groups):
     """Else one of the two would be taken, whichever comes first."""
     two_groups.var_names = list("ABCCE")
-    with pytest.raises(ValueError, match="var_names_make_unique"):
-        denoised(by_hand(0.5), two_groups, genes=["A"])
+    assert denoised(by_hand(0.5), two_groups, genes=["E"]).shape == (60, 1)
+    with pytest.raises(ValueError, match="'C'.*var_names_make_unique"):
+        denoised(by_hand(0.5), two_groups, genes=["A", "C"])
 
 
 @torch.no_grad()
@@ -344,9 +345,9 @@ def test_no_draws_are_refused(two_groups):
         (lambda one, two: (one & False, two), "group1 is empty"),
         (lambda one, two: (one, two & False), "group2 is empty"),
         (lambda one, two: (one, one | two), "overlap: 30 cells are in both"),
-        (lambda one, two: (one[:-1], two), r"group1 must be a mask.* 60 cells.*shape \(59,\)"),
+        (lambda one, two: (one[:-1], two), r"group1 must be a mask.* 60 cells.* has 59 entries"),
         (lambda one, two: (one, two[:, None]), r"group2 must be a mask.*shape \(60, 1\)"),
-        (lambda one, two: (np.flatnonzero(one), two), r"group1 must be a mask.*int64"),
+        (lambda one, two: (one.astype(float), two), r"group1 must be a mask.*float64"),
     ],
 )
 def test_wrong_groups_are_refused_in_words(two_groups, change, message):

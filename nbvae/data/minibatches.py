@@ -7,9 +7,10 @@ gradient. Hence the sparse form of a minibatch lists its counts twice.
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from scipy import sparse
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from nbvae.data.counts import count_matrix
 from nbvae.data.covariates import Covariates
+from nbvae.data.indices import positions_of
 
 
 class SparseBatch(NamedTuple):
@@ -88,6 +90,7 @@ class CellTable(NamedTuple):
 
     counts: sparse.csr_matrix  # (n_cells, n_genes)
     design: np.ndarray | None  # (n_cells, n_columns); None without covariates
+    names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
 
     @classmethod
     def of(
@@ -101,12 +104,23 @@ class CellTable(NamedTuple):
 
         """
         counts = count_matrix(adata, layer=layer)
-        return cls(counts, None if covariates is None else covariates.design(adata))
+        design = None if covariates is None else covariates.design(adata)
+        return cls(counts, design, adata.obs_names)
 
     @property
     def n_cells(self) -> int:
         """How many cells there are."""
         return self.counts.shape[0]
+
+    def positions(self, indices: Any) -> np.ndarray:
+        """Find the row numbers of cells: a mask, row numbers or names; all when None.
+
+        Raises:
+            KeyError, ValueError: as in ``positions_of``.
+
+        """
+        names = pd.RangeIndex(self.n_cells) if self.names is None else self.names
+        return positions_of(indices, names, what="cells", argument="indices")
 
     def minibatches(
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
