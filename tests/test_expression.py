@@ -108,7 +108,7 @@ def test_gene_names_that_occur_twice_are_refused(two_groups):
     """Else one of the two would be taken, whichever comes first."""
     two_groups.var_names = list("ABCCE")
     assert denoised(by_hand(0.5), two_groups, genes=["E"]).shape == (60, 1)
-    with pytest.raises(ValueError, match="'C'.*var_names_make_unique"):
+    with pytest.raises(ValueError, match=r"'C'.*var_names_make_unique"):
         denoised(by_hand(0.5), two_groups, genes=["A", "C"])
 
 
