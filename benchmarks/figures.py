@@ -2,104 +2,79 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
-from benchmarks import ratios, results
+from benchmarks import results
 
 # Okabe & Ito 2008: told apart with each kind of colour vision; line styles tell them apart in grey
-STYLES = {
-    "nbvae": ("#0072B2", "-"),
-    "plain": ("#56B4E9", "--"),
-    "textbook": ("#009E73", "--"),
-    "scvi": ("#D55E00", "-"),
-    "scvi lr=3e-3": ("#E69F00", "-"),
-    "scvi lr=5e-3": ("#CC79A7", "-"),
-    "scvi lr=1e-2": ("#000000", "-"),
-    "scvi lr=3e-3, no warm-up": ("#E69F00", ":"),
-    "scvi lr=5e-3, no warm-up": ("#CC79A7", ":"),
-    "scvi lr=1e-2, no warm-up": ("#000000", ":"),
+COLOURS = {
+    "nbvae": "#0072B2",
+    "plain": "#56B4E9",
+    "scvi": "#D55E00",
+    "scvi lr=3e-3": "#E69F00",
+    "scvi lr=5e-3": "#CC79A7",
+    "scvi lr=1e-2": "#000000",
 }
-HEADROOM = 80  # nats above the best that a panel shows at most; curves start at hundreds
 
 
-def draw(records: list[dict], folder: Path) -> None:
+def draw(runs: pd.DataFrame, folder: Path) -> None:
     """Draw what there are results for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    groups = list(results.by_data(records, "quality"))
-    if groups:
-        curves(groups, folder / "curves.png")
-    if any(len(ratios.scaling(records, "nbvae", axis)[0]) > 1 for axis in ("n_cells", "n_genes")):
-        scaling(records, folder / "scaling.png")
+    plt.switch_backend("agg")
+    for kind, drawn, name in [("quality", curves, "curves"), ("speed", scaling, "scaling")]:
+        if kind in set(runs.kind):
+            drawn(runs[runs.kind == kind]).savefig(folder / f"{name}.png", dpi=150)
 
 
-def curves(groups: list[tuple[str, list[dict]]], path: Path) -> None:
-    """Held-out −ELBO against training seconds, a panel a data set, a line a run."""
-    figure, axes = plt.subplots(
-        1, len(groups), figsize=(max(6, 5 * len(groups)), 5), squeeze=False, layout="constrained"
-    )
-    for ax, (name, runs) in zip(axes[0], groups, strict=True):
-        for rival in results.rivals_in(runs):
-            for number, run in enumerate(results.of(runs, rival).values()):
-                curve(ax, run, rival, label=rival if number == 0 else None)
-        best = min(value for run in runs for _, _, value in run["points"])
-        worst = max(run["points"][-1][2] for run in runs)
-        ax.set(
-            title=name,
-            xscale="log",
-            xlabel="training time, seconds",
-            ylabel="held-out −ELBO, nats a cell",
-            ylim=(best - 3, min(max(worst, best + 10) + 5, best + HEADROOM)),
-        )
-        plain_numbers(ax.xaxis)
-    handles, labels = max(
-        (ax.get_legend_handles_labels() for ax in axes[0]), key=lambda h: len(h[1])
-    )
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    save(figure, path)
+def curves(runs: pd.DataFrame) -> Figure:
+    """Held-out −ELBO against training seconds, a panel per data set, a line per run."""
+    sets = list(results.curves(runs).groupby("data", sort=False))
+    size = (max(6, 5 * len(sets)), 5)
+    figure, axes = plt.subplots(1, len(sets), figsize=size, squeeze=False, layout="constrained")
+    for ax, (data, points) in zip(axes[0], sets, strict=True):
+        panel(ax, points)
+        ax.set(title=data, xlabel="training time, seconds", ylabel="held-out −ELBO, nats per cell")
+    legends = [ax.get_legend_handles_labels() for ax in axes[0]]
+    largest = max(legends, key=lambda legend: len(legend[1]))
+    figure.legend(*largest, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
-def curve(ax: Axes, run: dict, rival: str, label: str | None) -> None:
-    """Draw one run; the last point is the final weights."""
-    colour, style = STYLES.get(rival, ("#777777", "-"))
-    _, seconds, values = zip(*run["points"], strict=True)
-    ax.plot(seconds, values, style, color=colour, lw=1.2, label=label)
-    ax.plot(seconds[-1], values[-1], "o", color=colour, ms=4)
+def panel(ax: Axes, points: pd.DataFrame) -> None:
+    """Draw the runs on a data set; the last point of each is the final weights."""
+    for (rival, seed), run in points.groupby(["rival", "seed"], sort=False):
+        colour = COLOURS.get(rival.partition(",")[0], "#777777")
+        style = "--" if rival == "plain" else ":" if "no warm-up" in rival else "-"
+        label = rival if seed == 0 else None
+        ax.plot(run.seconds, run.neg_elbo, style, color=colour, lw=1.2, label=label)
+        ax.plot(run.seconds.iloc[-1], run.neg_elbo.iloc[-1], "o", color=colour, ms=4)
+    best = points.neg_elbo.min()
+    worst = max(best + 10, points.groupby(["rival", "seed"]).neg_elbo.last().max())
+    ax.set_ylim(best - 3, min(worst + 5, best + 80))  # curves start hundreds of nats above
+    ax.set_xscale("log")
+    plain_numbers(ax.xaxis)
 
 
-def scaling(records: list[dict], path: Path) -> None:
-    """Seconds an epoch against cells and against genes, both axes logarithmic."""
+def scaling(runs: pd.DataFrame) -> Figure:
+    """Seconds per epoch against cells and against genes."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     for ax, axis in zip(axes, ("n_cells", "n_genes"), strict=True):
-        for rival in ("nbvae", "scvi"):
-            sizes, seconds = ratios.scaling(records, rival, axis)
-            if len(sizes) > 1:
-                slope = ratios.exponent(sizes, seconds)
-                colour, style = STYLES[rival]
-                label = f"{rival}, exponent {slope:.2f}"
-                ax.plot(sizes, seconds, style, marker="o", color=colour, label=label)
-        name = axis.removeprefix("n_")
-        ax.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds an epoch")
+        for rival, seconds in results.scaling(runs, axis).items():
+            label = f"{rival}, exponent {results.exponent(seconds):.2f}"
+            ax.loglog(seconds.index, seconds, "o-", color=COLOURS[rival], label=label)
+            ax.legend(frameon=False)
+        ax.set(xlabel=axis.removeprefix("n_"), ylabel="seconds per epoch")
         plain_numbers(ax.xaxis)
         plain_numbers(ax.yaxis)
-        if ax.lines:
-            ax.legend(frameon=False)
-    save(figure, path)
+    return figure
 
 
 def plain_numbers(axis: Axis) -> None:
     """Label a logarithmic axis 1, 2, 5, 10, … instead of with powers of ten."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_locator(NullLocator())
-
-
-def save(figure: plt.Figure, path: Path) -> None:
-    """Write a figure and let go of it."""
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    axis.set_major_formatter("{x:,g}")

@@ -1,124 +1,73 @@
-"""One measurement in a process of its own: python -m benchmarks.one '{"kind": …}'.
-
-Before the clock starts, everything is imported, the data are in memory, and the rival has been
-trained for one epoch on 256 cells: what Python and PyTorch do once a process (the first optimizer
-takes a second) is not counted, for no rival. The clock runs from the raw counts in an AnnData
-to the fitted module: checking, setting up, training, and choosing weights are in it.
-"""
+"""One measurement in a process of its own: python -m benchmarks.one '{"kind": …}'."""
 
 import contextlib
 import json
 import logging
-import statistics
+import os
+import platform
+import re
+import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
+import torch
 from anndata import AnnData
 
-from benchmarks import data, scores
-from benchmarks.floor import floor
-from benchmarks.machine import described, peak_memory
-from benchmarks.operators import operators
-from benchmarks.rivals import rival
-from benchmarks.shares import shares
-from benchmarks.task import Fitted, Task
-from benchmarks.watch import Watch
-from nbvae import evaluation
+from benchmarks import costs, data, quality
+from benchmarks.plan import Spec
 
-WARM_UP_CELLS = 256
-
-
-def speed(spec: dict) -> dict:
-    """Measure seconds an epoch and memory: few epochs, no evaluation but the rival's own."""
-    adata = data.load(spec["data"])
-    task = Task(adata, Watch(), spec["seed"], spec["max_epochs"], spec["device"])
-    before = peak_memory()
-    warm_up(spec["rival"], task)
-    rival(spec["rival"])(task)
-    memory = {"memory_before_mb": round(before), "memory_mb": round(peak_memory())}
-    return {**data.facts(adata), **timed(task.watch), **memory}
-
-
-def quality(spec: dict) -> dict:
-    """Let a rival train as its defaults say; judge it by cells that it never saw."""
-    adata = data.load(spec["data"])
-    train, test = data.split(adata, spec["seed"])
-    watch = Watch(look=lambda module: scores.neg_elbo(module, test))
-    task = Task(train, watch, spec["seed"], spec["max_epochs"], spec["device"])
-    warm_up(spec["rival"], task)
-    fitted = rival(spec["rival"])(task)
-    final = scores.of_counts(fitted.module, test)
-    watch.points.append((fitted.epochs, watch.total, scores.neg_elbo(fitted.module, test)))
-    points = [(epoch, round(s, 4), round(value, 3)) for epoch, s, value in watch.points]
-    return {
-        **data.facts(adata),
-        **timed(watch),
-        **final,
-        **_labels(fitted, adata, spec["seed"]),
-        "n_test": test.n_obs,
-        "points": points,
-    }
-
-
-def pca(spec: dict) -> dict:
-    """Score the embedding that needs no model."""
-    adata = data.load(spec["data"])
-    chosen = scores.cells_with_labels(adata, spec["seed"])
-    if chosen is None:
-        return data.facts(adata)
-    embedding = scores.pca(chosen, seed=spec["seed"])
-    labels = chosen.obs["cell_type"].to_numpy()
-    return {**data.facts(adata), **scores.of_labels(embedding, labels, spec["seed"])}
-
-
-def warm_up(name: str, task: Task) -> None:
-    """Train once on a few cells, uncounted."""
-    few = task.adata[: min(WARM_UP_CELLS, task.adata.n_obs)].copy()
-    rival(name)(Task(few, Watch(), task.seed, 1, task.device))
-
-
-def timed(watch: Watch) -> dict[str, float]:
-    """Sum up a watch: the median epoch (the first has the setting-up in it), and the whole fit."""
-    epochs = [later - earlier for earlier, later in zip(watch.laps, watch.laps[1:], strict=False)]
-    return {
-        "epochs": len(watch.laps),
-        "epoch_s": statistics.median(epochs or watch.laps),
-        "fit_s": watch.total,
-    }
-
-
-def _labels(fitted: Fitted, adata: AnnData, seed: int) -> dict[str, float]:
-    chosen = scores.cells_with_labels(adata, seed)
-    if chosen is None:
-        return {}
-    embedding = evaluation.encode(fitted.module, chosen).mean
-    return scores.of_labels(embedding, chosen.obs["cell_type"].to_numpy(), seed)
-
-
-def prepare(spec: dict) -> dict:
-    """Make the data set if it is a generated one: that takes memory, which is not to be counted."""
-    return data.facts(data.load(spec["data"]))
-
-
-KINDS = {
-    "prepare": prepare,
-    "speed": speed,
-    "quality": quality,
-    "pca": pca,
-    "floor": lambda spec: floor(spec["data"]),
-    "shares": lambda spec: {**data.facts(data.load(spec["data"])), "shares": shares(spec)},
-    "operators": lambda spec: {**data.facts(data.load(spec["data"])), "operators": operators()},
+KINDS: dict[str, Callable[[AnnData, Spec], dict[str, Any]]] = {
+    "prepare": lambda *_: {},  # the data are made: that takes memory, which is not to be counted
+    **{kind.__name__: kind for kind in (costs.speed, costs.floor, costs.shares, costs.operators)},
+    "quality": quality.quality,
+    "pca": quality.of_labels,
 }
 
 
 def main() -> None:
     """Measure what the argument says; the last line of the output is the result, as JSON."""
-    spec = json.loads(sys.argv[1])
+    spec = Spec(**json.loads(sys.argv[1]))
     warnings.simplefilter("ignore")  # of other packages; what is wrong raises
     logging.disable(logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):
-        result = KINDS[spec["kind"]](spec)
-    print(json.dumps({**spec, **result, "machine": described()}))
+        adata = data.load(spec.data)
+        result = {**data.facts(adata), **KINDS[spec.kind](adata, spec)}
+    print(json.dumps({**spec._asdict(), **result, "machine": machine()}))
+
+
+def machine() -> dict[str, str | int | None]:
+    """Describe the machine and the versions by what matters for speed; nothing names it."""
+    return {
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "scvi-tools": metadata.version("scvi-tools"),
+        "lightning": metadata.version("lightning"),
+        "nbvae": commit(),
+    }
+
+
+def cpu() -> str:
+    """Read the model's name; where it is vague, the family and model numbers help."""
+    if platform.system() != "Linux":
+        return platform.processor()
+    info = dict(re.findall(r"^([^\t:]+)\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M))
+    numbers = f"family {info.get('cpu family', '?')}, model {info.get('model', '?')}"
+    return f"{info.get('model name', platform.machine())} ({numbers})"
+
+
+def commit() -> str:
+    """Name the last commit that changed the package, with a + if files differ from it."""
+    failed, last = subprocess.getstatusoutput("git log -1 --format=%h -- nbvae")
+    changed = subprocess.getoutput("git status --porcelain -- nbvae")
+    return "unknown" if failed else last + ("+" if changed else "")
 
 
 if __name__ == "__main__":

@@ -1,98 +1,69 @@
-"""What is measured by default. A specification is a dictionary that says what one process does."""
+"""What is measured by default, and in which order."""
 
+from argparse import Namespace
 from collections.abc import Iterator
+from typing import NamedTuple
 
 SAMPLE, SMALL, LARGE = "sample", "3000x2000", "68579x2000"
-SPEED_RIVALS = ["nbvae", "plain", "textbook", "scvi"]
-SHARES_RIVALS = ["nbvae", "textbook", "scvi"]
-QUALITY_RIVALS = [
-    *("nbvae", "plain", "scvi"),
-    *(f"scvi lr={rate}" for rate in ("3e-3", "5e-3", "1e-2")),
-    *(f"scvi lr={rate}, no warm-up" for rate in ("3e-3", "5e-3", "1e-2")),
-]
-LARGE_RIVALS = ["nbvae", "scvi"]  # on the large set a run takes scvi-tools half an hour
-CELLS = [1000, 4000, 16000, 68579]  # at GENES_FIXED genes
-GENES = [500, 1000, 2000, 4000, 8000]  # at CELLS_FIXED cells
-GENES_FIXED, CELLS_FIXED = 2000, 4000
-SPEED_ROUNDS, SCALING_ROUNDS, SEEDS = 5, 3, 3
-FLOORS = [SAMPLE, SMALL]
+ALL = [SAMPLE, SMALL, LARGE]
+SIZES = [f"{cells}x2000" for cells in (1000, 4000, 16000, 68579)]
+SIZES += [f"4000x{genes}" for genes in (500, 1000, 4000, 8000)]
+OURS = ["nbvae", "plain", "textbook"]
+
+# Settings of scvi-tools' training plan. By default the learning rate is 1e-3 and the weight of the
+# KL term rises over 400 epochs; without that rise, it needs far fewer epochs.
+RATES = ["3e-3", "5e-3", "1e-2"]
+SCVI_PLANS: dict[str, dict[str, float | None]] = {
+    "scvi": {},
+    **{f"scvi lr={r}": {"lr": float(r)} for r in RATES},
+    **{f"scvi lr={r}, no warm-up": {"lr": float(r), "n_epochs_kl_warmup": None} for r in RATES},
+}
+RIVALS = [*OURS, *SCVI_PLANS, "pca", "pytorch"]  # as the report lists them
 
 
-def in_rounds(kind: str, sets: list[str], rivals: list[str], rounds: int) -> Iterator[dict]:
+class Spec(NamedTuple):
+    """What one process measures; no two measurements have the same."""
+
+    kind: str
+    data: str
+    rival: str
+    seed: int
+    max_epochs: int | None
+    device: str
+    threads: int
+
+
+PARTS = {  # of kinds of measurement, each on some data sets, of some rivals, in so many rounds
+    "speed": [("speed", ALL, [*OURS, "scvi"], 5)],
+    "scaling": [("speed", SIZES, ["nbvae", "scvi"], 3)],
+    "floor": [("floor", [SAMPLE, SMALL], ["nbvae"], 1)],
+    "inside": [
+        ("shares", [SMALL], ["nbvae", "textbook", "scvi"], 1),
+        ("operators", [SAMPLE], ["pytorch"], 1),
+    ],
+    "quality": [("pca", ALL, ["pca"], 3), ("quality", ALL, ["nbvae", "plain", *SCVI_PLANS], 3)],
+}
+
+
+def specs(part: str, chosen: Namespace) -> Iterator[Spec]:
     """Go through the rivals round by round, each time beginning with another one.
 
     A slow minute of the machine then hits all rivals alike, and rounds give paired ratios.
     """
-    for name in sets:
-        for number in range(rounds):
-            for place in range(len(rivals)):
-                rival = rivals[(number + place) % len(rivals)]
-                epochs = few_epochs(name) if kind == "speed" else None
-                yield {
-                    "kind": kind,
-                    "data": name,
-                    "rival": rival,
-                    "seed": number,
-                    "max_epochs": epochs,
-                }
+    for kind, sets, rivals, rounds in PARTS.get(part, []):  # none for "report"
+        for data in sets if kind == "operators" else chosen.data or sets:
+            these = chosen.rivals if chosen.rivals and len(rivals) > 1 else rivals
+            if kind == "quality" and data == LARGE and not chosen.rivals:
+                these = ["nbvae", "scvi"]  # a run takes scvi-tools half an hour
+            epochs = chosen.max_epochs or (few_epochs(data) if kind == "speed" else None)
+            for seed in range(chosen.rounds or rounds):
+                first = seed % len(these)
+                for rival in these[first:] + these[:first]:
+                    yield Spec(kind, data, rival, seed, epochs, chosen.device, chosen.threads)
 
 
-def few_epochs(name: str) -> int:
+def few_epochs(data: str) -> int:
     """How many epochs tell the speed: some 30,000 cells' worth, within 3 and 40."""
-    cells = name.partition("x")[0]
-    if not cells.isdigit():
-        return 40 if name == SAMPLE else 10
-    return min(40, max(3, 30_000 // int(cells)))
-
-
-def speed(
-    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
-) -> Iterator[dict]:
-    """Seconds an epoch, and memory."""
-    sets = sets or [SAMPLE, SMALL, LARGE]
-    yield from in_rounds("speed", sets, rivals or SPEED_RIVALS, rounds or SPEED_ROUNDS)
-
-
-def quality(
-    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
-) -> Iterator[dict]:
-    """Whole runs by default settings, their curves, what came out; and PCA, on the same labels."""
-    for name in sets or [SAMPLE, SMALL, LARGE]:
-        these = rivals or (LARGE_RIVALS if name == LARGE else QUALITY_RIVALS)
-        yield from in_rounds("pca", [name], ["pca"], rounds or SEEDS)
-        yield from in_rounds("quality", [name], these, rounds or SEEDS)
-
-
-def scaling(
-    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
-) -> Iterator[dict]:
-    """Seconds an epoch against cells and against genes."""
-    sizes = [f"{cells}x{GENES_FIXED}" for cells in CELLS]
-    sizes += [f"{CELLS_FIXED}x{genes}" for genes in GENES]
-    sets = sets or list(dict.fromkeys(sizes))
-    yield from in_rounds("speed", sets, rivals or ["nbvae", "scvi"], rounds or SCALING_ROUNDS)
-
-
-def floor(
-    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
-) -> Iterator[dict]:
-    """A step of nbvae against what the machine allows."""
-    yield from in_rounds("floor", sets or FLOORS, ["nbvae"], rounds or 1)
-
-
-def inside(
-    sets: list[str] | None, rivals: list[str] | None, rounds: int | None = None
-) -> Iterator[dict]:
-    """Where the time of a run goes, and what operators cost an element."""
-    sets = sets or [SMALL]
-    yield from in_rounds("shares", sets, rivals or SHARES_RIVALS, rounds or 1)
-    yield from in_rounds("operators", [SAMPLE], ["pytorch"], rounds or 1)
-
-
-PARTS = {
-    "speed": speed,
-    "scaling": scaling,
-    "floor": floor,
-    "inside": inside,
-    "quality": quality,
-}
+    size = data.partition("x")[0]
+    cells = int(size) if size.isdigit() else 700 if data == SAMPLE else 3000
+    return min(40, max(3, 30_000 // cells))

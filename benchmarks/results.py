@@ -1,52 +1,57 @@
-"""The results: one line of JSON a run in results/runs.jsonl, added as soon as the run is over."""
+"""The results: a line of JSON per run in results/runs.jsonl, and tables made of them."""
 
 import json
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.plan import RIVALS
 
 FOLDER = Path(__file__).parent / "results"
-WHAT = ("kind", "data", "rival", "seed", "max_epochs", "device", "threads")  # tells runs apart
 
 
-def key(record: dict) -> tuple:
-    """Tell which measurement a specification or a result is of."""
-    return tuple(record[name] for name in WHAT)
-
-
-def append(record: dict, folder: Path = FOLDER) -> None:
-    """Add a result; what is there stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "runs.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def read(folder: Path = FOLDER) -> list[dict]:
-    """Read the results in their order; of a measurement that was repeated, the last one."""
+def stored(folder: Path) -> list[dict[str, Any]]:
     file = folder / "runs.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return list({key(record): record for record in map(json.loads, lines)}.values())
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def by_data(records: list[dict], kind: str) -> Iterator[tuple[str, list[dict]]]:
-    """Group the results of a kind by the data they are from, smaller sets first."""
-    chosen = [record for record in records if record["kind"] == kind]
+def read(folder: Path = FOLDER) -> pd.DataFrame:
+    """Tabulate the results, smaller sets first; of a measurement that was repeated, the last one.
 
-    def size(record: dict) -> tuple:
-        return record["n_cells"] * record["n_genes"], record["data"]
-
-    for _, group in groupby(sorted(chosen, key=size), key=size):
-        runs = list(group)
-        yield runs[0]["data"], runs
-
-
-def of(records: list[dict], rival: str) -> dict[int, dict]:
-    """Pick a rival's results, by seed."""
-    return {record["seed"]: record for record in records if record["rival"] == rival}
+    The index is the number of the line.
+    """
+    runs = pd.DataFrame(stored(folder))
+    runs = runs.drop_duplicates(["kind", "data", "rival", "seed"], keep="last")
+    size, place = runs.n_cells * runs.n_genes, runs.rival.map(RIVALS.index)
+    return runs.assign(size=size, place=place).sort_values(["size", "data", "place", "seed"])
 
 
-def rivals_in(records: list[dict]) -> list[str]:
-    """Name the rivals that took part: ours first, then scvi-tools by its settings."""
-    first = ["nbvae", "plain", "textbook"]
-    names = {record["rival"] for record in records}
-    return [n for n in first if n in names] + sorted(names - set(first), key=lambda n: (len(n), n))
+def curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """List the points of the runs' curves: when, and the −ELBO of cells that no rival saw."""
+    points = runs[["data", "rival", "seed", "points"]].explode("points", ignore_index=True)
+    points[["epoch", "seconds", "neg_elbo"]] = points.pop("points").tolist()
+    return points
+
+
+def first_at(points: pd.DataFrame, targets: pd.Series) -> pd.Series:
+    """Find, for each seed, after how many seconds a curve is at its target or below."""
+    reached = points[points.neg_elbo <= points.seed.map(targets)]
+    return reached.groupby("seed").seconds.min()
+
+
+def scaling(runs: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Tabulate the median seconds per epoch of the rivals against "n_cells" or "n_genes".
+
+    Of the generated sets, those that share their other size with most others.
+    """
+    other = "n_genes" if axis == "n_cells" else "n_cells"
+    made = runs[runs.data.str.fullmatch(r"\d+x\d+") & runs.rival.isin(["nbvae", "scvi"])]
+    line = made[made[other].isin(made.groupby(other)[axis].nunique().nlargest(1).index)]
+    return line.pivot_table("epoch_s", axis, "rival", aggfunc="median").dropna()
+
+
+def exponent(seconds: pd.Series) -> float:
+    """Fit seconds ~ size^exponent by least squares on the logarithms."""
+    return float(np.polyfit(np.log(seconds.index), np.log(seconds), 1)[0])

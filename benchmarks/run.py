@@ -1,7 +1,7 @@
 """Race nbvae against scvi-tools and against its own plain form.
 
     python -m benchmarks.run all                  everything by default: hours; then the report
-    python -m benchmarks.run speed                seconds an epoch and memory
+    python -m benchmarks.run speed                seconds per epoch and memory
     python -m benchmarks.run scaling              the same against cells and genes
     python -m benchmarks.run floor                a step against arithmetic and memory
     python -m benchmarks.run inside               where the time goes, operator by operator
@@ -10,18 +10,15 @@
     python -m benchmarks.run quality --data pbmc3k.h5ad --rounds 3
     python -m benchmarks.run quality --data 68579x2000 --rivals "scvi lr=3e-3" --rounds 1
 
---data takes "sample" (700 real cells × 765 genes, inside scanpy), a size such as 3000x2000
-(generated, see generated.py), or the path of an .h5ad file with raw counts, used as it is; cell
-types are looked for in obs["cell_type"]. Every run is a process of its own, rivals take turns, and
-a result is kept as soon as it is there: an interrupted benchmark goes on where it was (--again
-repeats what is there).
+Every run is a process of its own, rivals take turns, and a result is kept as soon as it is there:
+an interrupted benchmark goes on where it was.
 
-How it is counted. One process a run. Imports and what happens once a process are not counted,
-everything from raw counts to fitted module is (one.py). Rivals keep their defaults (rivals.py):
-nbvae's trainer evaluates held-out cells of its own after each epoch and picks the best weights, on
-its own time; that of scvi-tools does neither. A tenth of the cells, the same for each rival, is in
-no one's training data: by them all are judged, by one code (scores.py), at points of the run where
-the clock is stopped.
+How it is counted. Imports and what happens once per process are not counted: each rival has trained
+on 256 cells before the clock starts. Everything from raw counts to fitted module is. Rivals keep
+their defaults: nbvae's trainer evaluates held-out cells of its own after each epoch and picks the
+best weights, on its own time; that of scvi-tools does neither. A tenth of the cells, the same for
+each rival, is in no one's training data: by them all are judged, by one code (quality.py), at
+points of the run where the clock is stopped.
 """
 
 import argparse
@@ -30,26 +27,27 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from benchmarks import plan, results
+from benchmarks import results
+from benchmarks.plan import PARTS, Spec, specs
 
-ROOT = Path(__file__).parents[1]
+DATA = """sample (700 real cells × 765 genes, inside scanpy), a size such as 3000x2000 (generated),
+or the path of an .h5ad file with raw counts, used as it is; cell types are looked for in
+obs["cell_type"]; by default those of the part"""
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run what the command line asks for, then write the report."""
     options = parsed()
-    if options.part != "report":
-        parts = list(plan.PARTS) if options.part == "all" else [options.part]
-        specs = [
-            {**spec, "device": options.device, "threads": options.threads}
-            for part in parts
-            for spec in plan.PARTS[part](options.data, options.rivals, options.rounds)
-        ]
-        if options.max_epochs is not None:
-            specs = [{**spec, "max_epochs": options.max_epochs} for spec in specs]
-        run_all(specs, options.results, again=options.again)
-    report(options.results)
+    parts = PARTS if options.part == "all" else [options.part]
+    run_all([spec for part in parts for spec in specs(part, options)], options)
+    from benchmarks import figures, report  # late: they take memory that the runs may need
+
+    runs = results.read(options.results)
+    figures.draw(runs, options.results)
+    (options.results / "README.md").write_text(report.text(runs), encoding="utf-8")
+    print(f"Written: {options.results}/README.md")
 
 
 def parsed() -> argparse.Namespace:
@@ -57,9 +55,8 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=[*plan.PARTS, "all", "report"])
-    parser.add_argument("--data", nargs="+", help="data sets; by default those of the part")
-    parser.add_argument("--h5ad", dest="data", nargs="+", help="the same, for files")
+    parser.add_argument("part", choices=[*PARTS, "all", "report"])
+    parser.add_argument("--data", "--h5ad", nargs="+", metavar="DATA", help=DATA)
     parser.add_argument("--rivals", nargs="+", help="by default those of the part")
     parser.add_argument("--rounds", type=int, help="runs of each rival, each with another seed")
     parser.add_argument("--max-epochs", type=int, help="end runs early, to try the benchmark out")
@@ -73,53 +70,41 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def run_all(specs: list[dict], folder: Path, *, again: bool) -> None:
-    """Run what is not there yet, in order."""
-    done = set() if again else {results.key(record) for record in results.read(folder)}
-    todo = [spec for spec in specs if results.key(named(spec)) not in done]
-    prepared = set()
+def run_all(asked: list[Spec], options: argparse.Namespace) -> None:
+    """Run what is not there yet, in order; two parts may ask for the same."""
+    stored = [] if options.again else results.stored(options.results)
+    done = {tuple(run[name] for name in Spec._fields) for run in stored}
+    todo = [spec for spec in dict.fromkeys(asked) if named(spec) not in done]
+    for spec in {spec.data: spec for spec in todo}.values():
+        in_a_process(spec._replace(kind="prepare"))
+    options.results.mkdir(parents=True, exist_ok=True)
     for number, spec in enumerate(todo, 1):
-        print(f"{number}/{len(todo)} {describe(spec)} …", flush=True)
-        if spec["data"] not in prepared:
-            in_a_process({**spec, "kind": "prepare"})
-            prepared.add(spec["data"])
-        results.append(in_a_process(spec), folder)
+        name = named(spec).data
+        what = f"{spec.kind}: {spec.rival} on {name}, round {spec.seed + 1}"
+        print(f"{number}/{len(todo)} {what} …", flush=True)
+        run = {**in_a_process(spec), "data": name}
+        with (options.results / "runs.jsonl").open("a") as file:
+            file.write(json.dumps(run) + "\n")
 
 
-def named(spec: dict) -> dict:
+def named(spec: Spec) -> Spec:
     """Name the data as the results do: a file by its name alone."""
-    path = Path(spec["data"])
-    return {**spec, "data": path.stem if path.suffix == ".h5ad" else spec["data"]}
+    return spec._replace(data=Path(spec.data).stem) if spec.data.endswith(".h5ad") else spec
 
 
-def in_a_process(spec: dict) -> dict:
+def in_a_process(spec: Spec) -> dict[str, Any]:
     """Run one measurement. What it writes to stderr is shown if it fails."""
-    threads = str(spec["threads"])
+    threads = str(spec.threads)
     ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.one", json.dumps(spec)],
-        cwd=ROOT,
+        [sys.executable, "-m", "benchmarks.one", json.dumps(spec._asdict())],
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         capture_output=True,
         text=True,
     )
     if ended.returncode:
-        sys.exit(f"{describe(spec)} failed:\n{ended.stderr[-4000:]}")
-    return {**json.loads(ended.stdout.splitlines()[-1]), "data": named(spec)["data"]}
-
-
-def describe(spec: dict) -> str:
-    """Say in a line what is run."""
-    return f"{spec['kind']}: {spec['rival']} on {named(spec)['data']}, round {spec['seed'] + 1}"
-
-
-def report(folder: Path) -> None:
-    """Write tables and figures; imported late, since drawing takes memory the runs may need."""
-    from benchmarks import figures, tables
-
-    records = results.read(folder)
-    figures.draw(records, folder)
-    tables.write(records, folder)
-    print(f"Written: {folder}/README.md")
+        sys.exit(f"{spec} failed:\n{ended.stderr[-4000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from copied import run_theirs
 from scvi.module import VAE
 
-from benchmarks.scvi_face import ScviFace
+from benchmarks.rivals import ScviFace
 from nbvae import evaluation
 
 
