@@ -1,23 +1,31 @@
 # `make book` builds the site, `make test` checks everything. Both need Python 3.11 or newer and
 # set up .venv themselves, once, and again when the requirements change. `make parity` and
 # `make bench` compare with scvi-tools, in an environment of its own, .venv-scvi.
+#
+# Tests run on all cores, each file whole on one of them; `make test WORKERS=1` takes one.
 
 PYTHON ?= python3
 PORT ?= 8000
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 BIN := .venv/bin
 READY := .venv/.ready
 BIN_SCVI := .venv-scvi/bin
 READY_SCVI := .venv-scvi/.ready
 SITE := _build/html/index.html
+COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp module evaluation \
+  bounds expression)
+SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve test parity bench mutants census outputs student grade clean
+.PHONY: help book serve check test robust parity bench mutants census outputs student grade clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book     build the site into $(SITE)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
-	@echo "make test     run the tests and every notebook"
+	@echo "make check    run the quick tests, in a minute: after each change"
+	@echo "make test     run all tests and every notebook"
+	@echo "make robust   run them with other seeds and as on lesser processors (hours)"
 	@echo "make parity   compare the loss with that of scvi-tools"
 	@echo "make bench    race scvi-tools (hours; benchmarks/run.py says how to run parts)"
 	@echo "make mutants  break each formula of the core and see a test fail (half an hour)"
@@ -36,8 +44,18 @@ serve: $(READY)
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(dir $(SITE))
 
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
+
+# The second line: what computes, on any processor. Other conditions: `make robust`.
 test: $(READY)
-	$(BIN)/python -m pytest tests --nbval book/
+	$(BIN)/python -m pytest $(SPREAD) tests --nbval book/
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q $(SPREAD) -m "not slow" $(COMPUTE)
+
+robust: $(READY)
+	$(BIN)/python tools/robust.py
 
 parity: $(READY_SCVI)
 	$(BIN_SCVI)/python -m pytest tests/parity

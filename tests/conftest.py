@@ -1,4 +1,8 @@
-"""What the tests share: the sample, a small synthetic data set, and fixed random numbers."""
+"""What the tests share: the sample, a small synthetic data set, and fixed random numbers.
+
+`pytest tests --seed 3` runs them with other random numbers; a test that passes with some seeds only
+says something about the seed.
+"""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +16,18 @@ from nbvae import datasets
 torch.set_num_threads(1)  # the networks are tiny: more threads wait longer than they compute
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=0, help="of what the tests draw (default 0)")
+
+
+@pytest.fixture(scope="session")
+def seed(request):
+    return request.config.getoption("seed")
+
+
 @pytest.fixture(autouse=True)
-def fixed_random_numbers():
-    torch.manual_seed(0)
+def fixed_random_numbers(seed):
+    torch.manual_seed(seed)
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +48,9 @@ def blood(read_only_sample):
 
 
 @pytest.fixture
-def small():
+def small(seed):
     """53 cells × 12 genes in three groups, each of which has four genes of its own."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     group = np.repeat([0, 1, 2], [24, 18, 11])
     mean = np.where(np.arange(12) // 4 == group[:, None], 12.0, 1.5)
     counts = rng.negative_binomial(3, 3 / (3 + mean))

@@ -1,9 +1,10 @@
-"""Run the chapters with other seeds and on lesser processors: `make robust`.
+"""Run chapters and tests with other seeds and on lesser processors: `make robust`.
 
 A claim that another seed or another processor overturns is a claim about one run. Each condition
-is a whole run of a chapter in a process of its own:
+is a whole run of a chapter, or of tests/, in a process of its own:
 
-    seed 1, seed 2, …   other weights, splits, orders of cells and draws of z; no assertion fails
+    seed 1, seed 2, …   of a chapter: other weights, splits, orders of cells and draws of z; no
+                        assertion fails. Of the tests: what they draw
     default, avx2, …    PyTorch's kernels for a processor without the newer instructions; no
                         assertion fails, and what is printed is what the book prints
     mkl, onednn         the same for the two libraries that multiply matrices
@@ -32,6 +33,8 @@ PROCESSORS = {
     "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
 }
 SEEDS = (1, 2, 3, 4, 5)
+TESTS = ROOT / "tests"
+NOT_BOOK = ("--ignore", TESTS / "book")  # what is tested there does not compute
 SHIFT = """
 import sys
 import numpy
@@ -41,9 +44,8 @@ def _shift_seeds(by):
     manual_seed, default_rng = torch.manual_seed, numpy.random.default_rng
 
     def shifted_rng(seed=None):
-        asked_by = sys._getframe(1).f_globals.get("__name__", "")
-        known = isinstance(seed, int | list | numpy.integer)
-        if asked_by.partition(".")[0] != "nbvae" or not known:
+        asked_by = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+        if asked_by != "nbvae" or not isinstance(seed, int | list | numpy.integer):
             return default_rng(seed)
         return default_rng([*numpy.atleast_1d(seed).tolist(), by])
 
@@ -78,24 +80,35 @@ def with_other_seeds(notebook: NotebookNode, by: int) -> Iterator[str]:
                 yield f"cell {cell.id}: {output.text.strip()}"
 
 
-def on_processor(path: Path, name: str) -> Iterator[str]:
-    """Run a chapter under nbval with the kernels of another processor; yield what differs."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--nbval", str(path)]
-    env = os.environ | PROCESSORS[name]
-    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+def under_pytest(*arguments: object, variables: dict[str, str]) -> Iterator[str]:
+    """Run pytest; yield what it says if something fails."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    found = subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
     if found.returncode:
         yield ANSI.sub("", found.stdout)
 
 
 def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
-    """Run a chapter under one condition; return what went wrong."""
-    if condition in PROCESSORS:
-        return path, condition, list(on_processor(path, condition))
-    return path, condition, list(with_other_seeds(read(path), int(condition)))
+    """Run a chapter or the tests under one condition; return what went wrong."""
+    lesser = PROCESSORS.get(condition, {})
+    if path == TESTS:
+        seed = [] if lesser else ["--seed", condition]
+        found = under_pytest(*NOT_BOOK, *seed, path, variables=lesser)
+    elif lesser:
+        found = under_pytest("--nbval", path, variables=lesser)
+    else:
+        found = with_other_seeds(read(path), int(condition))
+    return path, condition, list(found)
 
 
 def run_all(paths: Iterable[Path], conditions: Iterable[str], jobs: int) -> int:
-    """Print a line per run, and below it what failed. Return how many runs failed."""
+    """Print a line a run, and below it what failed. Return how many runs failed."""
     tasks = [(path, condition) for condition in conditions for path in paths]
     failed = 0
     with ThreadPoolExecutor(jobs) as pool:
@@ -117,12 +130,13 @@ def _where(output: NotebookNode) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; return 1 if a run failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, help="all of book/ if none is named")
+    what = "notebooks, or tests; all of book/ and tests if none is named"
+    parser.add_argument("paths", nargs="*", type=Path, help=what)
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     parser.add_argument("--processors", nargs="*", choices=PROCESSORS, default=list(PROCESSORS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     options = parser.parse_args(arguments)
-    paths = [path.resolve() for path in options.notebooks] or chapters()
+    paths = [path.resolve() for path in options.paths] or [*chapters(), TESTS]
     conditions = [*map(str, options.seeds), *options.processors]
     return int(run_all(paths, conditions, options.jobs) > 0)
 

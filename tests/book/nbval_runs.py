@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,20 +13,22 @@ from notebooks import ROOT, code_cells, read
 TIMEOUT = 900  # seconds
 
 
-def run_nbval(path: Path) -> dict[str, str]:
+def failures(path: Path) -> dict[str, str]:
     """Run one notebook under nbval, as a reader does.
 
     Args:
-        path: the notebook. One outside the project gets the project's settings beside it.
+        path: the notebook. One outside the project gets the project's settings and tools beside it.
 
     Returns:
-        "passed" or "failed" for the identifier of each code cell.
+        What is said of each cell that fails, by its identifier; of the run "as a student finds it"
+        by this name.
 
     """
     if ROOT not in path.parents:
         for settings in ("conftest.py", "nbval_sanitize.cfg"):
             shutil.copy(ROOT / settings, path.parent)
-        (path.parent / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        shutil.copytree(ROOT / "tools", path.parent / "tools", dirs_exist_ok=True)
+        (path.parent / "pytest.ini").write_text("[pytest]\npythonpath = tools\n", encoding="utf-8")
     report = path.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)]
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
@@ -39,20 +42,19 @@ def run_nbval(path: Path) -> dict[str, str]:
     )
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest could not run {path}:\n{done.stdout}{done.stderr}")
-    return _outcomes(path, ElementTree.parse(report))
+    return dict(_failures(path, ElementTree.parse(report)))
 
 
 def failed(path: Path) -> set[str]:
     """Return the identifiers of the cells that fail."""
-    return {cell for cell, outcome in run_nbval(path).items() if outcome == "failed"}
+    return set(failures(path))
 
 
-def _outcomes(path: Path, report: ElementTree.ElementTree) -> dict[str, str]:
+def _failures(path: Path, report: ElementTree.ElementTree) -> Iterator[tuple[str, str]]:
     """nbval numbers the code cells from 0."""
     cells = code_cells(read(path))
-    outcomes = {}
     for case in report.iter("testcase"):
-        cell = cells[int(case.attrib["name"].removeprefix("Cell "))]
-        bad = case.find("failure") is not None or case.find("error") is not None
-        outcomes[cell.id] = "failed" if bad else "passed"
-    return outcomes
+        number = case.attrib["name"].removeprefix("Cell ")
+        name = cells[int(number)].id if number.isdigit() else number
+        for trouble in (*case.iter("failure"), *case.iter("error")):
+            yield name, trouble.text or ""

@@ -9,6 +9,8 @@ import student
 from nbformat import v4
 from notebooks import read, write
 
+pytestmark = pytest.mark.slow
+
 RIGHT, WRONG = "    return 2 * x", "    return x"
 
 

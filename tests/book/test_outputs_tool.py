@@ -33,6 +33,7 @@ def test_normalising_twice_is_normalising_once():
     assert once.cells[-1].outputs[0].traceback == ["E"]
 
 
+@pytest.mark.slow
 def test_running_twice_gives_the_same_bytes(tmp_path):
     figure = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nplt.show()"
     notebook = notebook_of("for i in range(3):\n    print(i)", "1 / 3", figure)
@@ -48,6 +49,7 @@ def test_running_twice_gives_the_same_bytes(tmp_path):
     assert "image/png" in cells[3].outputs[0].data
 
 
+@pytest.mark.slow
 def test_outside_libraries_leave_no_paths(tmp_path):
     source = "import json\njson.loads('{')"
     path = store(notebook_of(source, tags=["raises-exception"]), tmp_path / "01_a.ipynb")
@@ -57,6 +59,7 @@ def test_outside_libraries_leave_no_paths(tmp_path):
     assert "json/" not in "".join(error.traceback)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [

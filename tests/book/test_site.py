@@ -12,6 +12,8 @@ import pytest
 import sample
 from notebooks import ROOT, repository, write
 
+pytestmark = pytest.mark.slow
+
 LOADING = {
     "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src",
     "audio": "src", "embed": "src", "object": "data", "link": "href",
