@@ -17,7 +17,7 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve check test robust parity bench mutants census outputs student grade clean
+.PHONY: help book serve types check test robust parity bench mutants census outputs student grade clean
 .DELETE_ON_ERROR:
 
 help:
@@ -44,15 +44,18 @@ serve: $(READY)
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(dir $(SITE))
 
-check: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+check: $(READY) types
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
 
 # The second line: what computes, on any processor. Other conditions: `make robust`.
-test: $(READY)
+test: $(READY) types
 	$(BIN)/python -m pytest $(SPREAD) tests --nbval book/
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q $(SPREAD) -m "not slow" $(COMPUTE)
+
+types: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 robust: $(READY)
 	$(BIN)/python tools/robust.py

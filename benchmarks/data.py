@@ -21,9 +21,7 @@ from scipy import sparse
 from torch import Tensor
 
 import nbvae
-from nbvae import NBVAE, Trainer, datasets, evaluation
-from nbvae.distributions import nb_sample
-from nbvae.split import split_cells
+from nbvae import NBVAE, Trainer, datasets, evaluation, nb_sample, split_cells
 
 KEPT = Path(__file__).parents[1] / "_build" / "benchmarks"
 TEST_FRACTION = 0.1

@@ -7,12 +7,12 @@ import scanpy as sc
 from anndata import AnnData
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
 
 from benchmarks import data
 from benchmarks.plan import Spec
 from benchmarks.rivals import timed_fit
 from nbvae import evaluation
+from nbvae.module.protocol import LatentModule
 
 DRAWS_OF_A_POINT, DRAWS, DRAWS_OF_THE_BOUND = 3, 50, 200  # of z per cell
 CELLS_OF_THE_BOUND, CELLS_WITH_LABELS = 500, 5000  # at most
@@ -23,7 +23,7 @@ def quality(adata: AnnData, spec: Spec) -> dict[str, Any]:
     """Let a rival train as its defaults say; judge it by cells that it never saw."""
     train, test = data.split(adata, spec.seed)
 
-    def look(module: nn.Module) -> float:
+    def look(module: LatentModule) -> float:
         return evaluation.elbo(module, test, n_samples=DRAWS_OF_A_POINT).neg_elbo
 
     module, watch, times = timed_fit(train, spec, look)
@@ -33,18 +33,18 @@ def quality(adata: AnnData, spec: Spec) -> dict[str, Any]:
     return {**times, **scores, "n_test": test.n_obs, "points": rounded}
 
 
-def of_counts(module: nn.Module, test: AnnData) -> dict[str, float]:
+def of_counts(module: LatentModule, test: AnnData) -> dict[str, float]:
     """Score what the module says of the counts of cells that no rival saw."""
     terms = evaluation.elbo(module, test, n_samples=DRAWS)._asdict()
     first = np.arange(min(test.n_obs, CELLS_OF_THE_BOUND))
     bound = evaluation.importance_weighted_bound(
-        module, test, cells=first, n_samples=DRAWS_OF_THE_BOUND
+        module, test, indices=first, n_samples=DRAWS_OF_THE_BOUND
     )
     kl = evaluation.encode(module, test).kl.mean(axis=0)  # (n_latent,)
     return {**terms, "bound": bound, "dimensions_in_use": int((kl > IN_USE).sum())}
 
 
-def of_labels(adata: AnnData, spec: Spec, module: nn.Module | None = None) -> dict[str, float]:
+def of_labels(adata: AnnData, spec: Spec, module: LatentModule | None = None) -> dict[str, float]:
     """Score how an embedding, by PCA without a module, agrees with cell types if there are any.
 
     By ARI and NMI of k-means, and by the share of cells that the majority of their 15 nearest

@@ -21,7 +21,7 @@ def main() -> None:
         start = time.perf_counter()
         epochs = len(trainer.fit(module, adata))
         seconds = time.perf_counter() - start
-        held_out = evaluation.elbo(module, adata, cells=trainer.held_out_cells, n_samples=50)
+        held_out = evaluation.elbo(module, adata, indices=trainer.held_out_cells, n_samples=50)
         name = f"−ELBO {held_out.neg_elbo:.1f}, {epochs} epochs in {seconds:.1f} s, seed {seed}"
         embeddings[name] = evaluation.encode(module, adata).mean
     for name, embedding in embeddings.items():

@@ -49,14 +49,15 @@ class Unsolved(pytest.Item):
 
     def runtest(self) -> None:
         """Run the cells in the chapter's kernel, and leave no trace there."""
-        _execute(self.parent, KEEP)
-        wrong = list(_wrong(self.parent))
-        if self.parent.kernel.is_alive():
-            _execute(self.parent, PUT_BACK)
+        chapter: Any = self.parent  # nbval's file
+        _execute(chapter, KEEP)
+        wrong = list(_wrong(chapter))
+        if chapter.kernel.is_alive():
+            _execute(chapter, PUT_BACK)
         if wrong:
             raise UnsolvedError("\n".join(wrong))
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo, style: str | None = None) -> object:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo, style: Any = None) -> Any:
         """Say which cells, without the lines of this file."""
         if isinstance(excinfo.value, UnsolvedError):
             return str(excinfo.value)

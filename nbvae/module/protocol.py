@@ -38,8 +38,13 @@ class TrainableModule(Protocol):
 class LatentModule(TrainableModule, Protocol):
     """A module with a latent state, as ``NBVAE`` is: what the evaluation asks besides."""
 
-    covariates: Covariates | None
-    likelihood: Likelihood
+    @property
+    def covariates(self) -> Covariates | None:
+        """What the module has to be told of each cell; None for nothing."""
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The distribution of the counts."""
 
     def inference(self, x: Tensor, *, covariates: Tensor | None = None) -> InferenceOutput:
         """Encode counts, (N, G), to q(z | x) and a draw from it."""
