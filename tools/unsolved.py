@@ -7,6 +7,7 @@ worked answers run. So one run of a chapter tests both editions.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import student
