@@ -1,4 +1,5 @@
-# Does nothing on your own machine. On Google Colab it installs nbvae, the package of this book.
+# Does nothing on your own machine. On Google Colab it installs nbvae, the package of
+# this book.
 import importlib.util
 import sys
 
@@ -13,7 +14,8 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
             "Set repository.url in _config.yml and run `make outputs`; or upload the "
             "project's folder, run `%pip install <folder>`, and then this cell again."
         )
-    keep = [f"{name}=={version(name)}" for name in ("torch", "numpy")]  # Colab's own builds stay
-    install = [sys.executable, "-m", "pip", "install", "-q", f"nbvae @ git+{address}", *keep]
-    subprocess.run(install, check=True)
+    # Colab's own builds stay
+    keep = [f"{name}=={version(name)}" for name in ("torch", "numpy")]
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, f"nbvae @ git+{address}", *keep], check=True)
     importlib.invalidate_caches()
