@@ -27,7 +27,9 @@ def draw(runs: pd.DataFrame, folder: Path) -> None:
     plt.switch_backend("agg")
     for kind, drawn, name in [("quality", curves, "curves"), ("speed", scaling, "scaling")]:
         if kind in set(runs.kind):
-            drawn(runs[runs.kind == kind]).savefig(folder / f"{name}.png", dpi=150)
+            figure = drawn(runs[runs.kind == kind])
+            if figure.axes:
+                figure.savefig(folder / f"{name}.png", dpi=150)
 
 
 def curves(runs: pd.DataFrame) -> Figure:
@@ -61,12 +63,16 @@ def panel(ax: Axes, points: pd.DataFrame) -> None:
 
 def scaling(runs: pd.DataFrame) -> Figure:
     """Seconds per epoch against cells and against genes."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    for ax, axis in zip(axes, ("n_cells", "n_genes"), strict=True):
-        for rival, seconds in results.scaling(runs, axis).items():
+    figure = plt.figure(figsize=(9, 4), layout="constrained")
+    tables = {axis: results.scaling(runs, axis) for axis in ("n_cells", "n_genes")}
+    for place, (axis, table) in enumerate(tables.items(), 1):
+        if table.empty:
+            continue
+        ax = figure.add_subplot(1, 2, place)
+        for rival, seconds in table.items():
             label = f"{rival}, exponent {results.exponent(seconds):.2f}"
             ax.loglog(seconds.index, seconds, "o-", color=COLOURS[rival], label=label)
-            ax.legend(frameon=False)
+        ax.legend(frameon=False)
         ax.set(xlabel=axis.removeprefix("n_"), ylabel="seconds per epoch")
         plain_numbers(ax.xaxis)
         plain_numbers(ax.yaxis)

@@ -49,7 +49,8 @@ def scaling(runs: pd.DataFrame, axis: str) -> pd.DataFrame:
     other = "n_genes" if axis == "n_cells" else "n_cells"
     made = runs[runs.data.str.fullmatch(r"\d+x\d+") & runs.rival.isin(["nbvae", "scvi"])]
     line = made[made[other].isin(made.groupby(other)[axis].nunique().nlargest(1).index)]
-    return line.pivot_table("epoch_s", axis, "rival", aggfunc="median").dropna()
+    table = line.pivot_table("epoch_s", axis, "rival", aggfunc="median").dropna()
+    return table if len(table) > 1 else pd.DataFrame()
 
 
 def exponent(seconds: pd.Series) -> float:

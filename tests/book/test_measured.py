@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from notebooks import BOOK, code_cells, read
 
-from benchmarks import report, results
+from benchmarks import figures, report, results
 
 REPORT = (results.FOLDER / "README.md").read_text(encoding="utf-8")
 SETS = {
@@ -44,6 +44,12 @@ def test_a_report_of_some_kinds_of_runs():
     runs = results.read()
     for kind in set(runs.kind) - {"pca"}:
         assert "\n## " in report.text(runs[runs.kind == kind].dropna(axis="columns", how="all"))
+
+
+def test_a_report_and_figures_of_a_single_run(tmp_path):
+    runs = results.read().query("kind == 'speed' and data == 'sample' and rival == 'nbvae'")
+    figures.draw(runs[:1], tmp_path)
+    assert "\n## Speed" not in report.text(runs[:1])  # there is nothing to compare with
 
 
 def test_the_times_of_an_epoch(quoted):
