@@ -13,6 +13,8 @@ from nbvae.counts import Batches
 from nbvae.evaluation import elbo, encode
 from nbvae.expression import denoised
 
+pytestmark = pytest.mark.slow
+
 N_CELLS, N_GENES = 240, 40
 
 
