@@ -10,6 +10,9 @@ from torch.distributions import NegativeBinomial, Normal
 from nbvae import NBVAE, CellTable, Covariates
 from nbvae.evaluation import BATCH_SIZE, elbo, importance_weighted_bound
 
+# Float32 on both sides: in each draw, sums of 12, 16 and 12 terms and ten functions.
+ROUNDING = 2 * 50 * torch.finfo(torch.float32).eps
+
 
 @pytest.fixture
 def counts(small):
@@ -60,9 +63,10 @@ def test_bound_equals_its_definition(small, counts, n_samples, n_latent):
     weights = torch.stack([log_weight(module, counts, z) for z in draws]).double()
     expected = -(weights.logsumexp(dim=0) - math.log(n_samples)).mean()
     result = importance_weighted_bound(module, small, n_samples=n_samples, seed=5)
-    assert result == pytest.approx(expected.item(), rel=1e-6)
+    assert result == pytest.approx(expected.item(), rel=ROUNDING)
 
 
+@pytest.mark.slow
 def test_one_draw_is_the_negative_elbo_on_average(module, small):
     """Else it bounds something else: the KL is not the mean of log q − log p."""
     bounds = [importance_weighted_bound(module, small, n_samples=1, seed=s) for s in range(300)]
@@ -71,11 +75,12 @@ def test_one_draw_is_the_negative_elbo_on_average(module, small):
     assert np.mean(bounds) == pytest.approx(expected, abs=6 * standard_error)
 
 
+@pytest.mark.slow
 def test_more_draws_tighten_the_bound(module, small):
     """Else it is no bound: averaged over seeds it must never rise with the number of draws."""
     means = [
         np.mean([importance_weighted_bound(module, small, n_samples=n, seed=s) for s in range(20)])
-        for n in (1, 2, 5, 20, 100)
+        for n in (1, 2, 5, 20)  # with seed 0 seven standard errors a step; to 100, three
     ]
     assert (np.diff(means) < 0).all()
     assert means[0] - means[-1] > 0.5  # this q is far from the posterior
@@ -94,13 +99,14 @@ def exact(module, x):
     return total / len(x)
 
 
+@pytest.mark.slow
 def test_many_draws_reach_the_integral_from_above(module, small, counts):
     """Else the bound converges to something else than −log p(x)."""
     truth = exact(module, counts)
     few = np.mean([importance_weighted_bound(module, small, n_samples=3, seed=s) for s in range(9)])
-    many = importance_weighted_bound(module, small, n_samples=2000)
+    many = [importance_weighted_bound(module, small, n_samples=400, seed=s) for s in range(10)]
     assert few > truth + 0.05
-    assert many == pytest.approx(truth, abs=0.02)
+    assert np.mean(many) == pytest.approx(truth, abs=6 * np.std(many) / math.sqrt(10))
 
 
 def test_q_equal_to_the_posterior_leaves_no_gap(small, counts):
@@ -112,8 +118,8 @@ def test_q_equal_to_the_posterior_leaves_no_gap(small, counts):
             encoder.layers[2].weight.zero_()
             encoder.layers[2].bias.zero_()
     bounds = [importance_weighted_bound(module, small, n_samples=n, seed=n) for n in (1, 2, 10)]
-    np.testing.assert_allclose(bounds, exact(module, counts), rtol=1e-5)
-    assert elbo(module, small).neg_elbo == pytest.approx(bounds[0], rel=1e-6)
+    np.testing.assert_allclose(bounds, exact(module, counts), rtol=ROUNDING)
+    assert elbo(module, small).neg_elbo == pytest.approx(bounds[0], rel=ROUNDING)
 
 
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
@@ -134,6 +140,11 @@ def test_every_likelihood_and_covariates_have_a_bound(small, likelihood, encode_
 def test_batches_reach_the_decoder(small):
     """Else each cell would be scored as one of the first batch."""
     module = NBVAE(12, 1, n_hidden=16, covariates=Covariates.of(small, "group"))
+    first, _, last = module.decoder.layers
+    with torch.no_grad():  # three hidden units tell the group, and each raises its group's genes
+        first.weight[:3] = torch.eye(4)[1:]
+        first.bias[:3] = 0
+        last.weight[:, :3] = 2 * torch.eye(3).repeat_interleave(4, dim=0)
     alone = [
         importance_weighted_bound(
             module, small, indices=np.flatnonzero(small.obs["group"] == level)
@@ -145,7 +156,7 @@ def test_batches_reach_the_decoder(small):
     assert whole == pytest.approx(alone @ share, abs=0.2)  # other draws, the same batches
     renamed = small.copy()
     renamed.obs["group"] = renamed.obs["group"].map({"a": "b", "b": "c", "c": "a"})
-    assert importance_weighted_bound(module, renamed) != pytest.approx(whole, abs=0.2)
+    assert importance_weighted_bound(module, renamed) > whole + 5
 
 
 def test_cells_weigh_equally_across_minibatches(sample):

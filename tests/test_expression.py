@@ -67,6 +67,7 @@ def masks(adata):
 # ---------------------------------------------------------------- denoised
 
 
+@pytest.mark.slow
 def test_denoised_is_the_share_averaged_over_q(two_groups):
     """Else it is the share at the mean of q, which is another one, or of one draw."""
     sd = 1.5
@@ -146,6 +147,7 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
 # ---------------------------------------------------------------- posterior predictive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
 def test_replicates_have_the_moments_of_the_likelihood(two_groups, likelihood):
     """Else they are means for draws, another library's, or of the wrong distribution."""
@@ -225,6 +227,7 @@ def test_groups_that_change_places_change_the_sign(two_groups):
     np.testing.assert_allclose(there["scale1"], back.loc[there.index, "scale2"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_probability_is_the_integral_over_both_posteriors(two_groups):
     """Else z is not drawn, or both cells of a pair share a draw. Two integrals by the grid."""
     sd, delta, c = 0.7, 0.4, 1e-3
@@ -267,6 +270,7 @@ def test_a_difference_between_batches_is_none_between_groups(two_groups):
     assert ratio == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_every_cell_of_a_group_is_drawn_and_no_other(two_groups):
     """Else a group would be represented by some of its cells, or by the wrong ones."""
     two_groups.X[:10, 0], two_groups.X[:10, 1] = 0, 10  # ten of the first group lie at −1

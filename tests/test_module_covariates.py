@@ -12,6 +12,8 @@ from nbvae import NBVAE, Covariates, Trainer
 from nbvae.evaluation import elbo, encode
 from nbvae.expression import denoised
 
+pytestmark = pytest.mark.slow
+
 N_CELLS, N_GENES = 240, 40
 
 

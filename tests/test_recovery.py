@@ -17,6 +17,8 @@ from nbvae import NBVAE, Trainer
 from nbvae.evaluation import elbo, encode, importance_weighted_bound
 from nbvae.expression import denoised
 
+pytestmark = pytest.mark.slow
+
 N, G, K = 1500, 120, 2
 EXPRESSED = 1.0  # mean count from which on θ is asked for: below, counts say little about it
 
