@@ -3,6 +3,7 @@
 import pytest
 from answers import RIGHT, WRONG
 
+from nbvae import NBVAE
 from nbvae.teaching import exercises
 from nbvae.teaching.exercises import CHECKS
 from nbvae.teaching.exercises._check import exercise
@@ -67,3 +68,8 @@ def test_an_error_in_the_answer_becomes_part_of_the_line(number, verdict):
     line = verdict(number, broken)
     assert line.startswith("✗")
     assert "RuntimeError: of mine" in line or "not RuntimeError" in line
+
+
+def test_a_class_without_a_line_of_its_own_is_not_solved_yet(verdict):
+    """Else the stub of exercise 5.6 would be told that it does nothing wrong."""
+    assert "not solved yet" in verdict("5.6", type("Sabotaged", (NBVAE,), {}))

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 
 from nbvae import NBVAE
-from nbvae.teaching.exercises._check import Diagnosis, as_tensor, close, exercise, solved
+from nbvae.teaching.exercises._check import (
+    Diagnosis,
+    NotSolvedError,
+    as_tensor,
+    close,
+    exercise,
+    solved,
+)
 
 
 @exercise("5.1", "every link is resolved, and a wrong name stops where it is written.")
@@ -178,6 +185,8 @@ def check_sabotaged(sabotaged: type) -> Diagnosis:
     right, wrong = NBVAE(30, 4), solved(sabotaged(30, 4))
     if not isinstance(wrong, NBVAE):
         return "it should be a subclass of NBVAE."
+    if type(wrong) is not NBVAE and not _own_attributes(type(wrong)):
+        raise NotSolvedError
     if missing := wrong.load_state_dict(right.state_dict(), strict=False).missing_keys:
         return f"it has weights that NBVAE has not: {', '.join(missing)}. Change what it computes."
     x, noise = torch.poisson(3 * torch.rand(16, 30)), torch.randn(16, 4)
@@ -197,6 +206,13 @@ def check_sabotaged(sabotaged: type) -> Diagnosis:
     if unmoved:
         return f"{unmoved[0]} gets no gradient: whoever looks at the weights would notice."
     return None
+
+
+def _own_attributes(cls: type[NBVAE]) -> set[str]:
+    """Name what a subclass of NBVAE, or a class between the two, defines besides its docstring."""
+    classes = cls.__mro__[: cls.__mro__.index(NBVAE)]
+    names = {name for each in classes for name in vars(each)}
+    return names - {"__module__", "__doc__", "__static_attributes__", "__firstlineno__"}
 
 
 def _elbo_case() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
