@@ -80,8 +80,8 @@ class DoubleKL(NBVAE):
 
 
 class MixedMeanings(NBVAE):
-    def inference(self, x, *, batch=None, noise=None):
-        q = super().inference(x, batch=batch, noise=noise)
+    def inference(self, x, *, covariates=None, noise=None):
+        q = super().inference(x, covariates=covariates, noise=noise)
         return q._replace(z=q.qz_mean + q.qz_logvar.exp() * noise)
 
 
