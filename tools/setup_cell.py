@@ -1,5 +1,4 @@
-# Does nothing on your own machine. On Google Colab it installs nbvae, the package of
-# this book.
+# Installs nbvae, the package of this book, on Google Colab; elsewhere it does nothing.
 import importlib.util
 import sys
 
