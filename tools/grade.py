@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import student
-from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, from_dict
 from notebooks import BOOK, chapters, code_cells, read
-from outputs import CELL_TIMEOUT, ThisPython
+from outputs import CELL_TIMEOUT, client_of
 
 COLUMNS = ("student", "exercise", "solved", "said")
 SOLVED = "✓"
@@ -94,17 +93,8 @@ def check(worked: NotebookNode, answers: dict[str, str], folder: Path) -> dict[s
 
 def _run(notebook: NotebookNode, folder: Path) -> str:
     """Run all cells, past errors; return what ended the run before its end."""
-    client = NotebookClient(
-        notebook,
-        kernel_manager_class=ThisPython,
-        kernel_name="python3",
-        timeout=CELL_TIMEOUT,
-        allow_errors=True,
-        extra_arguments=["--IPKernelApp.log_level=40"],
-        resources={"metadata": {"path": str(folder)}},
-    )
     try:
-        client.execute()
+        client_of(notebook, folder, allow_errors=True).execute()
     except CellTimeoutError:
         return f"a cell did not end within {CELL_TIMEOUT} s"
     except DeadKernelError:

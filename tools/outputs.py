@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
@@ -63,6 +64,19 @@ def put_setup_cell(notebook: NotebookNode, source: str) -> None:
     cell.source = source
 
 
+def client_of(notebook: NotebookNode, folder: Path, **options: Any) -> NotebookClient:
+    """Make what runs a notebook in this folder, in a fresh kernel of this Python."""
+    return NotebookClient(
+        notebook,
+        kernel_manager_class=ThisPython,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
+        resources={"metadata": {"path": str(folder)}},
+        **options,
+    )
+
+
 def run(notebook: NotebookNode, folder: Path) -> None:
     """Run all cells in a fresh kernel that works in this folder.
 
@@ -71,16 +85,12 @@ def run(notebook: NotebookNode, folder: Path) -> None:
 
     """
     begun: list[str] = []
-    client = NotebookClient(
+    client = client_of(
         notebook,
-        kernel_manager_class=ThisPython,
-        kernel_name="python3",
-        timeout=CELL_TIMEOUT,
+        folder,
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
-        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
-        resources={"metadata": {"path": str(folder)}},
         on_cell_start=lambda cell, cell_index: begun.append(cell.id),
     )
     try:

@@ -20,10 +20,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nbclient import NotebookClient
 from nbformat import NotebookNode, from_dict, v4
 from notebooks import ROOT, chapters, code_cells, read, tags
-from outputs import ANSI, CELL_TIMEOUT, ThisPython, environment
+from outputs import ANSI, client_of, environment
 
 PROCESSORS = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
@@ -60,16 +59,7 @@ def with_other_seeds(notebook: NotebookNode, by: int) -> Iterator[str]:
     notebook.cells.insert(0, v4.new_code_cell(f"{SHIFT}\n_shift_seeds({by})", id="seeds"))
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(
-        notebook,
-        kernel_manager_class=ThisPython,
-        kernel_name="python3",
-        timeout=CELL_TIMEOUT,
-        allow_errors=True,
-        extra_arguments=["--IPKernelApp.log_level=40"],
-        resources={"metadata": {"path": str(ROOT / "book")}},
-    )
-    client.execute(env=environment())
+    client_of(notebook, ROOT / "book", allow_errors=True).execute(env=environment())
     for cell in code_cells(notebook):
         if "raises-exception" in tags(cell):
             continue
