@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid, softplus
 
+SEARCHED_ON = ("cpu",)  # where looking for the counts above zero costs less than it saves
 STIRLING_FROM = 16.0  # above it, five terms of the series below are exact to float64's last digits
 
 
@@ -112,12 +113,16 @@ class _NBLogProb(torch.autograd.Function):
         ∂/∂ log θ = −θ log(1 + μ/θ) − ∂/∂ log μ + θ (ψ(x+θ) − ψ(θ))
 
     Log-gammas and digammas cost most of the time, and only counts above zero need them: a third of
-    the sample's entries, a tenth of a whole transcriptome's.
+    the sample's entries, a tenth of a whole transcriptome's. On a GPU all are computed: to look for
+    those few, the program would have to wait for the device.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         at_zero = -log_theta.exp() * softplus(log_mean - log_theta, threshold=40)  # log(1 + eʸ)
+        if x.device.type not in SEARCHED_ON:
+            ctx.save_for_backward(x, log_mean, log_theta, at_zero, None)
+            return torch.where(x > 0, _log_prob_above_zero(_some(x), log_mean, log_theta), at_zero)
         above = (x > 0).flatten().nonzero().squeeze(1)
         above_zero = _log_prob_above_zero(
             _pick(x, above), _pick(log_mean, above), _pick(log_theta, above)
@@ -131,11 +136,21 @@ class _NBLogProb(torch.autograd.Function):
         x, log_mean, log_theta, at_zero, above = ctx.saved_tensors
         weight = torch.sigmoid(log_mean - log_theta)  # μ/(μ+θ)
         grad_log_mean = x - (x + log_theta.exp()) * weight
+        if above is None:
+            theta = log_theta.exp()
+            rise = torch.where(x > 0, theta * digamma_rise(_some(x), theta), 0.0)
+            grad_log_theta = at_zero - grad_log_mean + rise
+            return None, grad_output * grad_log_mean, grad_output * grad_log_theta
         grad_log_theta = (at_zero - grad_log_mean).flatten()
         theta = _pick(log_theta, above).exp()
         rise = theta * digamma_rise(_pick(x, above), theta)
         grad_log_theta.index_add_(0, above, rise)
         return None, grad_output * grad_log_mean, grad_output * grad_log_theta.view(x.shape)
+
+
+def _some(x: Tensor) -> Tensor:
+    """Put a 1 in place of each 0: what a branch that is not taken may compute with."""
+    return x.clamp(min=1)
 
 
 def _pick(values: Tensor, places: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ shortcut knows: the negative binomial, the steps and networks as they are writte
 from collections.abc import Callable, Iterable
 from typing import TypeGuard, cast
 
+import torch
 from torch import Tensor, nn
 
 from nbvae.data.minibatches import Minibatch
@@ -15,6 +16,7 @@ from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS, MLP
 from nbvae.module.nbvae import NBVAE, LossOutput, kl_to_standard_normal, reparametrise
 from nbvae.module.protocol import TrainableModule
+from nbvae.module.static import static_loss
 
 STEPS = ("forward", "inference", "generative", "loss", "with_covariates", "check_input")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -39,21 +41,30 @@ def loss_of(
         What the module returns: ``loss``, and ``reconstruction`` and ``kl`` of each cell.
 
     """
-    if has_shortcut(module):
-        return fast_forward(module, minibatch, kl_weight=kl_weight, noise=noise)
     options = {"covariates": minibatch.covariates, "noise": noise}
+    if has_shortcut(module):
+        if torch.device(minibatch.device).type != "cpu":
+            return static_loss(module, minibatch.x, kl_weight=kl_weight, **options)
+        return fast_forward(module, minibatch, kl_weight=kl_weight, noise=noise)
     given = {name: value for name, value in options.items() if value is not None}
     return module(minibatch.x, kl_weight=kl_weight, **given)
 
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
+    return is_unchanged(module) and module.likelihood == LIKELIHOODS["nb"]
+
+
+def is_unchanged(module: object) -> TypeGuard[NBVAE]:
+    """Whether a module is an ``NBVAE`` as it is written there, with a likelihood of the package."""
+    if not isinstance(module, NBVAE):
+        return False
+    others = [module.mean_encoder, module.logvar_encoder, module.dropout_decoder]
     return (
-        isinstance(module, NBVAE)
-        and module.likelihood == LIKELIHOODS["nb"]
+        module.likelihood in LIKELIHOODS.values()
         and _unchanged(module, NBVAE, STEPS)
         and _is_mlp(module.decoder, LINKS["log_softmax"])
-        and all(_is_mlp(encoder, None) for encoder in (module.mean_encoder, module.logvar_encoder))
+        and all(_is_mlp(network, None) for network in others if network is not None)
         and not any(getattr(part, hook) for part in module.modules() for hook in HOOKS)
     )
 

@@ -85,16 +85,7 @@ class _NBReconstruction(torch.autograd.Function):
         ctx: Any, x: Tensor, sparse: SparseBatch, logits: Tensor, log_theta: Tensor
     ) -> Tensor:
         theta = log_theta.exp()  # (G,)
-        library = x.sum(dim=-1)  # (N,)
-        px_scale = torch.softmax(logits, dim=-1)  # (N, G)
-        ratio = (px_scale * library[:, None]).div_(theta)  # r = μ/θ
-        log_ratio = ratio.log1p()  # log(1 + r)
-        weight = ratio.reciprocal_().add_(1).reciprocal_()  # r/(1 + r), in the memory of r
-        pull = (x + theta).mul_(weight)
-        by_count = torch.sub(logits, log_ratio, out=weight).mul_(x).sum(dim=-1)  # memory again
-        log_prob = by_count - log_ratio @ theta
-        log_prob += torch.xlogy(library, library) - library * _log_norm(logits, px_scale)
-
+        log_prob, px_scale, log_ratio, pull = dense_terms(x, logits, theta)
         some = (sparse.counts > 1).nonzero().squeeze(1)
         count, cells, genes = (
             values.index_select(0, some) for values in (sparse.counts, sparse.cells, sparse.genes)
@@ -107,12 +98,45 @@ class _NBReconstruction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        x, px_scale, log_ratio, pull, theta, cells, genes, slope = ctx.saved_tensors
-        grad_logits = pull - x  # of the loss, hence minus the derivative by log μ …
-        grad_logits.addcmul_(px_scale, grad_logits.sum(-1, keepdim=True), value=-1)  # … and softmax
-        grad_log_theta = theta * (grad_output @ log_ratio) - grad_output @ pull
+        *terms, cells, genes, slope = ctx.saved_tensors
+        grad_logits, grad_log_theta = dense_gradients(grad_output, *terms)
         grad_log_theta.index_add_(0, genes, grad_output.index_select(0, cells) * slope)
-        return None, None, grad_logits.mul_(grad_output[:, None]), grad_log_theta
+        return None, None, grad_logits, grad_log_theta
+
+
+def dense_terms(x: Tensor, logits: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Compute all but the sums over k and log x!: what each entry needs, whatever its count.
+
+    Returns:
+        Their part of the log-probability, (N,), and what the gradients need of them: ρ,
+        log(1 + r) and (x + θ) r/(1 + r), each (N, G).
+
+    """
+    library = x.sum(dim=-1)  # (N,)
+    px_scale = torch.softmax(logits, dim=-1)  # (N, G)
+    ratio = (px_scale * library[:, None]).div_(theta)  # r = μ/θ
+    log_ratio = ratio.log1p()  # log(1 + r)
+    weight = ratio.reciprocal_().add_(1).reciprocal_()  # r/(1 + r), in the memory of r
+    pull = (x + theta).mul_(weight)
+    by_count = torch.sub(logits, log_ratio, out=weight).mul_(x).sum(dim=-1)  # memory again
+    log_prob = by_count - log_ratio @ theta
+    log_prob += torch.xlogy(library, library) - library * _log_norm(logits, px_scale)
+    return log_prob, px_scale, log_ratio, pull
+
+
+def dense_gradients(
+    grad_output: Tensor,
+    x: Tensor,
+    px_scale: Tensor,
+    log_ratio: Tensor,
+    pull: Tensor,
+    theta: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Pull a gradient, (N,), back to logits, (N, G), and to log θ, (G,), but for the sums there."""
+    grad_logits = pull - x  # of the loss, hence minus the derivative by log μ …
+    grad_logits.addcmul_(px_scale, grad_logits.sum(-1, keepdim=True), value=-1)  # … and softmax
+    grad_log_theta = theta * (grad_output @ log_ratio) - grad_output @ pull
+    return grad_logits.mul_(grad_output[:, None]), grad_log_theta
 
 
 def _log_norm(logits: Tensor, px_scale: Tensor) -> Tensor:

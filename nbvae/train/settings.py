@@ -70,6 +70,16 @@ class TrainerSettings:
         warmup = self.kl_warmup_epochs
         return 1.0 if warmup == 0 else min(1.0, epochs / warmup)
 
+    def plan(self, epoch: int, n_steps: int, n_epochs: int) -> list[tuple[float, float]]:
+        """Return for each step of an epoch the weight of the KL term and the learning rate."""
+        return [
+            (
+                self.kl_weight_at(epoch + (step + 1) / n_steps),
+                self.learning_rate_at((epoch + (step + 0.5) / n_steps) / n_epochs),
+            )
+            for step in range(n_steps)
+        ]
+
     def _check_warmup(self, max_epochs: int) -> None:
         if self.kl_warmup_epochs > max_epochs:
             raise ValueError(

@@ -45,14 +45,20 @@ class TrainingState:
         self.checksum = _checksum(table)
         # Adam copies weights that are not stored row by row, there and back; it gets views that are
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
-        self.optimizer = torch.optim.Adam(self._stored, lr=settings.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
+        )
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
         self.best_weights = copy.deepcopy(module.state_dict())
         self.stopped = ""  # why the run is over
 
-    def update_weights(self, learning_rate: float) -> None:
+    def _on_gpu(self) -> bool:
+        """Whether steps may be recorded: then Adam must not count them on the host."""
+        return self._stored[0].is_cuda
+
+    def update_weights(self, learning_rate: float | Tensor) -> None:
         """Let Adam take one step against the gradients that the module has now."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -88,6 +94,8 @@ class TrainingState:
         self._check_same_run(content, path)
         load_weights(self.module, content, path)
         self.optimizer.load_state_dict(content["optimizer"])
+        for group in self.optimizer.param_groups:  # the part before may have run elsewhere
+            group["capturable"] = self._on_gpu()
         for name in PROGRESS:
             setattr(self, name, content["progress"][name])
 

@@ -22,6 +22,7 @@ from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.train.checkpoint import load_weights, read, weights_of, write_atomically
+from nbvae.train.device import DeviceEpochs, epochs_on_device
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
@@ -162,6 +163,7 @@ class Trainer:
     ) -> None:
         """Run the epochs that are left: train, evaluate, decide, save."""
         progress = self.settings.progress
+        on_device = epochs_on_device(state, table, self.train_cells, self.held_out_cells)
         with tqdm(
             total=n_epochs,
             initial=state.epoch,
@@ -170,31 +172,41 @@ class Trainer:
             disable=None if progress is None else not progress,
         ) as bar:
             while not state.stopped:
-                train = self._train_epoch(state, table, n_epochs)
-                held_out = self._evaluate(state, table)
+                train = self._train_epoch(state, table, n_epochs, on_device)
+                held_out = self._evaluate(state, table, on_device)
                 self._end_epoch(state, train, held_out, n_epochs)
                 if checkpoint is not None:
                     state.save(checkpoint)
                 bar.set_postfix_str(f"−ELBO {train.neg_elbo:.1f}, held out {held_out.neg_elbo:.1f}")
                 bar.update()
 
-    def _train_epoch(self, state: TrainingState, table: CellTable, n_epochs: int) -> Elbo:
+    def _train_epoch(
+        self,
+        state: TrainingState,
+        table: CellTable,
+        n_epochs: int,
+        on_device: DeviceEpochs | None,
+    ) -> Elbo:
         """Meet each training cell once, in a new order. Returns means over the epoch."""
         settings, module = self.settings, state.module
         module.train()
         rng = np.random.default_rng([settings.seed, state.epoch])
-        torch.manual_seed(int(rng.integers(2**63)))
+        noise_seed = int(rng.integers(2**63))
         order = rng.permutation(self.train_cells)
         n_steps = -(-len(order) // settings.batch_size)
-        sums = torch.zeros(2, dtype=torch.float64)
-        minibatches = table.minibatches(order, settings.batch_size, device_of(module))
-        for step, minibatch in enumerate(minibatches):
-            kl_weight = settings.kl_weight_at(state.epoch + (step + 1) / n_steps)
-            progress = (state.epoch + (step + 0.5) / n_steps) / n_epochs
-            output = self._train_step(state, minibatch, step, kl_weight, progress)
-            sums += _sums_of_terms(output)
-        if not all(torch.isfinite(weights).all() for weights in module.parameters()):
-            raise _diverged("weights", state.epoch, step)
+        plan = settings.plan(state.epoch, n_steps, n_epochs)
+        if on_device is not None:
+            sums, broken = on_device.train(order, plan, noise_seed)
+            if broken is not None:
+                raise _diverged(broken.what, state.epoch, broken.step)
+        else:
+            torch.manual_seed(noise_seed)
+            sums = torch.zeros(2, dtype=torch.float64)
+            minibatches = table.minibatches(order, settings.batch_size, device_of(module))
+            for step, minibatch in enumerate(minibatches):
+                sums += _sums_of_terms(self._train_step(state, minibatch, step, *plan[step]))
+            if not all(torch.isfinite(weights).all() for weights in module.parameters()):
+                raise _diverged("weights", state.epoch, step)
         reconstruction, kl = (sums / len(order)).tolist()
         return Elbo(reconstruction + kl, reconstruction, kl)
 
@@ -204,7 +216,7 @@ class Trainer:
         minibatch: Minibatch,
         step: int,
         kl_weight: float,
-        progress: float,
+        learning_rate: float,
     ) -> LossOutput:
         """Move the weights against the gradient of one minibatch, unless its loss is not finite."""
         output = loss_of(state.module, minibatch, kl_weight=kl_weight)
@@ -212,13 +224,17 @@ class Trainer:
             raise _diverged(_broken(output), state.epoch, step)
         state.module.zero_grad()
         output.loss.backward()
-        state.update_weights(self.settings.learning_rate_at(progress))
+        state.update_weights(learning_rate)
         return output
 
-    def _evaluate(self, state: TrainingState, table: CellTable) -> Elbo:
+    def _evaluate(
+        self, state: TrainingState, table: CellTable, on_device: DeviceEpochs | None
+    ) -> Elbo:
         """Estimate the ELBO of the held-out cells, with the same noise after each epoch."""
         if not len(self.held_out_cells):
             return NOT_HELD_OUT
+        if on_device is not None:
+            return on_device.evaluate()
         return elbo(state.module, table, indices=self.held_out_cells, seed=self.settings.seed)
 
     def _end_epoch(self, state: TrainingState, train: Elbo, held_out: Elbo, n_epochs: int) -> None:

@@ -1,0 +1,44 @@
+"""Work that is recorded once and then replayed as a whole: a CUDA graph.
+
+A training step is some two hundred small kernels. To launch each takes the host longer than it
+takes the GPU to run it; a recorded step is launched as one. What it needs: the same memory, shapes
+and kernels each time, so that all that changes from step to step has to be on the device.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+RUNS_BEFORE = 3  # so that libraries have chosen their kernels and taken their memory
+
+
+class Recorded:
+    """A piece of work that is recorded when it has run often enough; on a CPU it is just called."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Do the work, which has to be the same each time."""
+        if self.graph is None and self.runs >= RUNS_BEFORE and _can_record():
+            self._record(work)
+        if self.graph is None:
+            work()
+        else:
+            self.graph.replay()
+        self.runs += 1
+
+    def _record(self, work: Callable[[], None]) -> None:
+        """Record the work; it isn't done meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+            work()
+        self.graph = graph
+
+
+def _can_record() -> bool:
+    """Only off the default stream, which can't be recorded: see ``DeviceEpochs``."""
+    return torch.cuda.is_available() and (
+        torch.cuda.current_stream() != torch.cuda.default_stream()
+    )
