@@ -112,7 +112,7 @@ VARIANTS = {
 }
 
 
-def fit_scvi(adata: AnnData, spec: Spec, watch: Watch) -> LatentModule:
+def fit_scvi(adata: AnnData, spec: Spec, watch: Watch, batch_size: int = 128) -> LatentModule:
     """Train scvi-tools' model by its defaults, but for the settings that the rival's name says."""
     import scvi  # large: only where it takes part
     from lightning.pytorch.callbacks import LambdaCallback
@@ -125,7 +125,7 @@ def fit_scvi(adata: AnnData, spec: Spec, watch: Watch) -> LatentModule:
         max_epochs=spec.max_epochs,
         accelerator="gpu" if spec.device == "cuda" else spec.device,
         devices=1,
-        batch_size=128,
+        batch_size=batch_size,
         plan_kwargs=SCVI_PLANS[spec.rival],
         enable_progress_bar=False,
         callbacks=[LambdaCallback(on_train_epoch_end=lambda *_: watch.lap(face))],

@@ -166,7 +166,8 @@ class DeviceEpochs:
         """Draw what ``elbo`` would: minibatch by minibatch from the same seed. (n_held_out, K)."""
         n_cells, dtype = len(self.held_out_cells), self.supply.cells.dtype
         noise = self._room(n_cells, self.module.n_latent, dtype=dtype)
-        with evaluating(self.module, seed=self.seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
             for start in range(0, n_cells, BATCH_SIZE):
                 noise[start : start + BATCH_SIZE].normal_()
         return noise
