@@ -11,11 +11,12 @@ PACKAGE = Path(nbvae.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "_messages": set(),
+    "files": set(),
     "data": {"_messages"},
-    "module": {"_messages", "data"},
+    "module": {"_messages", "files", "data"},
     "evaluation": {"data", "module"},
     "expression": {"_messages", "data", "module", "evaluation"},
-    "train": {"data", "module", "evaluation"},
+    "train": {"files", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }
 
