@@ -1,5 +1,7 @@
 """What a file keeps of a module, and whether another module can take it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +11,60 @@ from nbvae.module.protocol import TrainableModule
 
 
 def weights_of(module: TrainableModule) -> dict[str, Any]:
-    """Copy the weights to where any machine can read them, with the levels of the covariates."""
-    weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-    return {"weights": weights, "covariates": _covariates(module)}
+    """Collect the weights, with the levels of the covariates that they were learned with."""
+    return {"weights": module.state_dict(), "covariates": _covariates(module)}
 
 
-def load_weights(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
-    """Load what ``weights_of`` returned, all or nothing.
+def check_fits(
+    module: TrainableModule, weights: dict[str, Any], covariates: Any, path: str | Path
+) -> None:
+    """Make sure that a module can take weights from a file, before any of them is taken.
 
     Raises:
-        CheckpointError: a weight is missing, superfluous, or has another shape; or the module has
-            other covariates.
+        CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
+            module has other covariates.
 
     """
-    weights = content["weights"]
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        ours, theirs = own.get(name), weights.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            shapes = [None if value is None else tuple(value.shape) for value in (theirs, ours)]
+        theirs, ours = _form(weights.get(name)), _form(own.get(name))
+        if theirs != ours:
             raise CheckpointError(
-                f"{str(path)!r} belongs to another module: {name} has shape {shapes[0]} in the "
-                f"file and {shapes[1]} in the module. Build the module with the arguments of the "
-                "one that was saved."
+                f"{str(path)!r} belongs to another module: {name} has {theirs} in the file and "
+                f"{ours} in the module. Build the module with the arguments of the one that was "
+                "saved."
             )
-    if content["covariates"] != _covariates(module):
+    if covariates != _covariates(module):
         raise CheckpointError(
-            f"{str(path)!r} belongs to a module with the covariates {content['covariates']}, this "
-            f"one has {_covariates(module)}. Build it with those of the one that was saved."
+            f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
+            f"{_covariates(module)}. Build it with those of the one that was saved."
         )
-    module.load_state_dict(weights)
+
+
+@contextmanager
+def complete(path: str | Path) -> Iterator[None]:
+    """Say that a file lacks something, where the code inside does not find it.
+
+    Raises:
+        CheckpointError: an entry is missing, or not what it should be.
+
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is not complete: {type(error).__name__}: {error}. Nothing was loaded."
+        ) from error
+
+
+def _form(weight: Any) -> str:
+    """Describe a weight: shape and type of a tensor."""
+    if weight is None:
+        return "shape None"
+    kind = str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
+    return f"shape {tuple(getattr(weight, 'shape', ()))} ({kind})"
 
 
 def _covariates(module: TrainableModule) -> list[str] | None:

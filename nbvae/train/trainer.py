@@ -18,12 +18,13 @@ from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
-from nbvae.files import read, write_atomically
+from nbvae.files import check_writable, read, write_atomically
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import LossOutput
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import load_weights, weights_of
+from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.environment import pick_device, reproducible
+from nbvae.train.fingerprint import fingerprint
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
@@ -127,20 +128,26 @@ class Trainer:
         Raises:
             CountsError: the matrix does not hold raw counts.
             ValueError: the module was built for another number of genes, or too few cells.
-            CheckpointError: the checkpoint is damaged, or of another run.
+            CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
+                genes, labels, covariates, or another module.
+            OSError: the checkpoint can't be written; this is said before the first epoch.
             TrainingDivergedError: a term of the loss is not finite any more.
 
         """
-        table = CellTable.of(adata, covariates_of(module), layer=layer)
         settings = self.settings
-        self.train_cells, self.held_out_cells = split_cells(
+        if checkpoint is not None:
+            check_writable(checkpoint)
+        table = CellTable.of(adata, covariates_of(module), layer=layer)
+        train_cells, held_out = split_cells(
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
         )
-        n_epochs = settings.epochs_for(len(self.train_cells))
+        n_epochs = settings.epochs_for(len(train_cells))
+        identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
         module.to(pick_device(settings.device))
-        state = TrainingState(module, settings, table)
+        state = TrainingState(module, settings, identity)
         if checkpoint is not None and Path(checkpoint).exists():
             state.resume(checkpoint)
+        self.train_cells, self.held_out_cells = train_cells, held_out
         try:
             with reproducible():
                 self._run_epochs(state, table, n_epochs, checkpoint)
@@ -279,12 +286,14 @@ class Trainer:
 
         """
         content = read(path, FORMAT, "Trainer.save")
-        load_weights(module, content, path)
-        trainer = cls(**content["settings"])
-        trainer.history = _as_history(content["history"])
-        trainer.train_cells = np.array(content["train_cells"], dtype=int)
-        trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
-        trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
+        with complete(path):
+            trainer = cls(**content["settings"])
+            trainer.history = _as_history(content["history"])
+            trainer.train_cells = np.array(content["train_cells"], dtype=int)
+            trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
+            trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
+            check_fits(module, content["weights"], content["covariates"], path)
+        module.load_state_dict(content["weights"])
         return trainer
 
 
