@@ -14,7 +14,6 @@ from anndata import AnnData
 from torch import Tensor
 from tqdm import tqdm
 
-from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
@@ -130,7 +129,7 @@ class Trainer:
             TrainingDivergedError: a term of the loss is not finite any more.
 
         """
-        table = CellTable.of(adata, covariates_of(module), layer=layer)
+        table = CellTable.of(adata, module, layer=layer)
         settings = self.settings
         self.train_cells, self.held_out_cells = split_cells(
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
