@@ -156,10 +156,9 @@ class CellTable(NamedTuple):
             KeyError, ValueError: as in ``positions_of``; or the module does not model a gene.
 
         """
+        all_columns = np.arange(self.counts.shape[1]) if self.columns is None else self.columns
         if genes is None:
-            return (
-                np.arange(self.counts.shape[1]) if self.columns is None else self.columns.argsort()
-            )
+            return np.argsort(all_columns)
         given = self.genes if self.given is None else self.given
         chosen = [genes] if isinstance(genes, str) else genes
         places = positions_of(chosen, given, what="genes", argument="genes")

@@ -17,15 +17,16 @@ from tqdm import tqdm
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
+from nbvae.files import read, write_atomically
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import LossOutput
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import load_weights, read, weights_of, write_atomically
+from nbvae.train.checkpoint import load_weights, weights_of
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
-FORMAT = "nbvae checkpoint 3"
+FORMAT = "nbvae checkpoint 4"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 
