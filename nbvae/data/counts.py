@@ -8,6 +8,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
 
 TOO_MANY = 2**24  # float32 holds each integer below; 2²⁴ itself may be a rounded 2²⁴ + 1
@@ -22,18 +23,21 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
 
     Args:
         adata: cells × genes.
-        layer: the layer that holds the counts; ``X`` when left out.
+        layer: the layer that holds the counts; ``X`` when left out, or by the name "X".
 
     Returns:
         (n_cells, n_genes), CSR, float32, integers ≥ 0, with at least one count in each cell.
         A gene may be without counts. Entries that are stored twice are added up, as in scipy.
 
     Raises:
+        TypeError: ``adata`` is no AnnData.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
             from 2²⁴ on, a cell without counts, or positions outside the matrix.
 
     """
+    an_anndata(adata)
+    layer = None if layer == "X" and "X" not in adata.layers else layer  # a name for the matrix X
     place = "X" if layer is None else f"layers[{layer!r}]"
     matrix = _stored(adata, layer, place)
     if 0 in matrix.shape:
@@ -42,7 +46,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
             "there is nothing to model. Was everything filtered out?"
         )
     _check_values(adata, matrix, place)
-    _check_cells(adata, matrix, place)
+    refuse_empty_cells(adata, matrix, place)
     return matrix.astype(np.float32)
 
 
@@ -50,10 +54,12 @@ def _stored(adata: AnnData, layer: str | None, place: str) -> sparse.csr_matrix:
     """Fetch the matrix as CSR, from memory or from an opened file."""
     if layer is not None and layer not in adata.layers:
         have = shown(adata.layers) or "none"
-        raise KeyError(f"There is no layer {layer!r}; the layers are: {have}.")
+        raise KeyError(
+            f"There is no layer {layer!r}; the layers are: {have}. For counts in X pass layer='X'."
+        )
     stored = adata.X if layer is None else adata.layers[layer]
     if stored is None:
-        raise CountsError("X is empty. Name the layer that holds the counts: layer='…'.")
+        raise CountsError(f"X is empty. {_way_out(adata)}")
     return _as_csr(stored, place)
 
 
@@ -62,6 +68,8 @@ def _as_csr(stored: Any, place: str) -> sparse.csr_matrix:
 
     Afterwards each row is sorted, each entry is there once, and no zeros are stored.
     """
+    if hasattr(stored, "compute"):  # dask: a matrix that is still to be read
+        stored = stored.compute()
     if not sparse.issparse(stored):
         stored = stored[:]  # reads it, if it is in an opened file
     if stored.dtype.kind not in "buif":
@@ -123,7 +131,7 @@ def _first_wrong(values: np.ndarray) -> _Wrong | None:
     return None
 
 
-def _check_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
+def refuse_empty_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
     """Refuse empty cells: their library is 0, and no share of nothing can be learned."""
     empty = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(empty):
@@ -166,13 +174,20 @@ def _equal_totals(matrix: sparse.csr_matrix) -> bool:
 def _way_out(adata: AnnData) -> str:
     """Name the place in the AnnData that does hold counts, if one does."""
     if adata.X is not None and _looks_like_counts(adata.X):
-        return "X holds whole numbers: leave layer out."
+        return "X holds whole numbers: pass layer='X'."
     for name in adata.layers:
         if _looks_like_counts(adata.layers[name]):
             return f"layers[{name!r}] holds whole numbers: pass layer={name!r}."
     if adata.raw is not None and _looks_like_counts(adata.raw.X):
-        return "adata.raw holds whole numbers: pass adata.raw.to_adata()."
+        return f"adata.raw holds whole numbers: pass {_from_raw(adata)}."
     return "Pass the raw counts, as they were before normalisation."
+
+
+def _from_raw(adata: AnnData) -> str:
+    """Spell how to get the counts of the same genes out of ``adata.raw``, which may have more."""
+    more = not adata.var_names.equals(adata.raw.var_names)
+    same = more and bool(adata.var_names.isin(adata.raw.var_names).all())
+    return "adata.raw.to_adata()" + ("[:, adata.var_names].copy()" if same else "")
 
 
 def _looks_like_counts(stored: Any) -> bool:

@@ -6,25 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from nbvae.data.covariates import covariates_of
+from nbvae.data.genes import genes_of
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
 
 def weights_of(module: TrainableModule) -> dict[str, Any]:
-    """Collect the weights, with the levels of the covariates that they were learned with."""
-    return {"weights": module.state_dict(), "covariates": _covariates(module)}
+    """Collect the weights, with the genes and the covariates that they were learned with."""
+    genes, covariates = genes_of(module), _covariates(module)
+    return {"weights": module.state_dict(), "covariates": covariates, "genes": genes}
 
 
-def check_fits(
-    module: TrainableModule, weights: dict[str, Any], covariates: Any, path: str | Path
-) -> None:
-    """Make sure that a module can take weights from a file, before any of them is taken.
+def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
+    """Make sure that a module can take what ``weights_of`` returned, before it takes any of it.
 
     Raises:
         CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
-            module has other covariates.
+            module has other covariates or other genes.
 
     """
+    weights, covariates, genes = (content[name] for name in ("weights", "covariates", "genes"))
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         theirs, ours = _form(weights.get(name)), _form(own.get(name))
@@ -38,6 +39,12 @@ def check_fits(
         raise CheckpointError(
             f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
             f"{_covariates(module)}. Build it with those of the one that was saved."
+        )
+    ours = genes_of(module)
+    if genes is not None and ours is not None and genes != ours:
+        raise CheckpointError(
+            f"{str(path)!r} belongs to a module of other genes, or of these in another order: "
+            "build the module with the cells that the saved one was built with."
         )
 
 

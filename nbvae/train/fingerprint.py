@@ -38,8 +38,8 @@ def fingerprint(
 
     Args:
         module: before it is trained.
-        adata: has the genes' names and the column of the labels.
-        table: the counts and the design matrix, taken from ``adata``.
+        adata: has the column of the labels.
+        table: genes, counts and the design matrix, taken from ``adata`` for the module.
         held_out: row numbers of the cells that are held out.
         stratify_by: the column of the labels, if there is one.
 
@@ -54,7 +54,7 @@ def fingerprint(
     counts = table.counts
     return {
         "module": described(module),
-        "genes": [_of_words(adata.var_names)],
+        "genes": [_of_words(map(str, table.genes))],
         "counts": [_of_numbers(counts.indptr, counts.indices, counts.data)],
         "covariates": [_of_words(told), _of_numbers(design)],
         "labels": [_of_words(labels)],

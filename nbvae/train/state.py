@@ -88,7 +88,7 @@ class TrainingState:
             self._check_same_run(content, path)
             progress = {name: content["progress"][name] for name in PROGRESS}
             for weights in (content["weights"], progress["best_weights"]):
-                check_fits(self.module, weights, content["covariates"], path)
+                check_fits(self.module, content | {"weights": weights}, path)
             check_same(content["identity"], self.identity, path, WAY_OUT)
             self.optimizer.load_state_dict(content["optimizer"])
         self.module.load_state_dict(content["weights"])

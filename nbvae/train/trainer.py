@@ -14,7 +14,6 @@ from anndata import AnnData
 from torch import Tensor
 from tqdm import tqdm
 
-from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
@@ -137,7 +136,7 @@ class Trainer:
         settings = self.settings
         if checkpoint is not None:
             check_writable(checkpoint)
-        table = CellTable.of(adata, covariates_of(module), layer=layer)
+        table = CellTable.of(adata, module, layer=layer)
         train_cells, held_out = split_cells(
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
         )
@@ -292,7 +291,7 @@ class Trainer:
             trainer.train_cells = np.array(content["train_cells"], dtype=int)
             trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
             trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
-            check_fits(module, content["weights"], content["covariates"], path)
+            check_fits(module, content, path)
         module.load_state_dict(content["weights"])
         return trainer
 
