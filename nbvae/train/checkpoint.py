@@ -40,8 +40,7 @@ def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Pat
             f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
             f"{_covariates(module)}. Build it with those of the one that was saved."
         )
-    ours = genes_of(module)
-    if genes is not None and ours is not None and genes != ours:
+    if genes is not None and genes_of(module) not in (None, genes):
         raise CheckpointError(
             f"{str(path)!r} belongs to a module of other genes, or of these in another order: "
             "build the module with the cells that the saved one was built with."

@@ -15,7 +15,11 @@ from nbvae.train.fingerprint import check_same
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 3"
-MAY_CHANGE = ("device", "progress")  # settings that may differ between two parts of a run
+MAY_CHANGE = (
+    "device",
+    "progress",
+    "threads",
+)  # settings that may differ between two parts of a run
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
 WAY_OUT = "Give the new run another path, or delete that file to start anew."
 
