@@ -28,13 +28,14 @@ def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Pat
     weights, covariates, genes = (content[name] for name in ("weights", "covariates", "genes"))
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        theirs, ours = _form(weights.get(name)), _form(own.get(name))
-        if theirs != ours:
-            raise CheckpointError(
-                f"{str(path)!r} belongs to another module: {name} has {theirs} in the file and "
-                f"{ours} in the module. Build the module with the arguments of the one that was "
-                "saved."
-            )
+        for what, of in (("shape", _shape), ("type", _type)):
+            theirs, ours = of(weights.get(name)), of(own.get(name))
+            if theirs != ours:
+                raise CheckpointError(
+                    f"{str(path)!r} belongs to another module: {name} has {what} {theirs} in the "
+                    f"file and {ours} in the module. Build the module with the arguments of the "
+                    "one that was saved."
+                )
     if covariates != _covariates(module):
         raise CheckpointError(
             f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
@@ -65,12 +66,12 @@ def complete(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _form(weight: Any) -> str:
-    """Describe a weight: shape and type of a tensor."""
-    if weight is None:
-        return "shape None"
-    kind = str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
-    return f"shape {tuple(getattr(weight, 'shape', ()))} ({kind})"
+def _shape(weight: Any) -> tuple[int, ...] | None:
+    return None if weight is None else tuple(getattr(weight, "shape", ()))
+
+
+def _type(weight: Any) -> str:
+    return str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
 
 
 def _covariates(module: TrainableModule) -> list[str] | None:
