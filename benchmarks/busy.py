@@ -31,6 +31,7 @@ from nbvae import use_threads
 FILE = results.FOLDER / "busy.csv"
 RIVALS = ["nbvae", "nbvae, all threads"]
 BUSY = (0, 1, 2)
+CORES = os.cpu_count() or 1
 EPOCHS = 4
 
 
@@ -43,18 +44,18 @@ def main() -> None:
     parser.add_argument("--rivals", nargs="+", default=RIVALS)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)  # as PyTorch does where nothing is set
+    torch.set_num_threads(CORES)  # as PyTorch does where nothing is set
     for name in options.data:
         adata = data.load(name)
         for seed in range(options.rounds):
             for busy in BUSY:
                 for rival in options.rivals:
-                    spec = Spec("speed", name, rival.split(",")[0], seed, max_epochs=EPOCHS)
+                    spec = Spec("speed", name, rival.split(",")[0], seed, EPOCHS, "cpu", CORES)
                     load = os.getloadavg()[0]
                     with ExitStack() as around:
                         around.enter_context(busy_programs(busy))
                         if rival == "nbvae, all threads":
-                            around.enter_context(use_threads(torch.get_num_threads()))
+                            around.enter_context(use_threads(CORES))
                         seconds = timed_fit(adata, spec)[2]["epoch_s"]
                     keep(data=name, rival=rival, busy=busy, round=seed, load=load, epoch_s=seconds)
     print(table(pd.read_csv(FILE)).to_string())
