@@ -18,6 +18,7 @@ from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import kl_to_standard_normal
 from nbvae.module.protocol import LatentModule, TrainableModule
+from nbvae.threads import use_threads
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
 
@@ -268,12 +269,12 @@ def device_of(module: TrainableModule) -> torch.device:
 def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, and random numbers that follow from ``seed``.
 
-    The module's own mode and the caller's random numbers come back afterwards.
+    The module's own mode, the caller's random numbers and number of threads come back afterwards.
     """
     training = module.training
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), use_threads():
             torch.manual_seed(seed)
             yield
     finally:
