@@ -79,9 +79,9 @@ NOT_KEPT = {
     ),
     "another activation": (
         changed(lambda m: m.decoder.layers.__setitem__(1, nn.Tanh())),
-        "module",
+        "decoder.layers.1",
     ),
-    "another size": (put("logvar_encoder", MLP(8, 2, n_hidden=9)), "module"),
+    "another size": (put("logvar_encoder", MLP(8, 2, n_hidden=9)), "logvar_encoder.layers.0"),
     "another link": (changed(lambda m: setattr(m.decoder, "link", torch.exp)), "decoder"),
     "another loss": (put("loss", lambda *a, **k: None), "module"),
     "another likelihood": (

@@ -65,7 +65,7 @@ def replicates(module, adata, **options):
 
 
 def latent(module, adata, **options):
-    written = adata.copy()
+    written = adata.copy() if adata.n_obs else adata
     evaluation.add_latent(module, written, **options)
     return written.obsm["X_nbvae"]
 
