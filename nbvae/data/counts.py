@@ -30,13 +30,15 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         A gene may be without counts. Entries that are stored twice are added up, as in scipy.
 
     Raises:
-        TypeError: ``adata`` is no AnnData.
+        TypeError: ``adata`` is no AnnData, or ``layer`` no string.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
             from 2²⁴ on, a cell without counts, or positions outside the matrix.
 
     """
     an_anndata(adata)
+    if not (layer is None or isinstance(layer, str)):
+        raise TypeError(f"layer must be the name of a layer, not {layer!r}.")
     layer = None if layer == "X" and "X" not in adata.layers else layer  # a name for the matrix X
     place = "X" if layer is None else f"layers[{layer!r}]"
     matrix = _stored(adata, layer, place)

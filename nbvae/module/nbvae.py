@@ -280,8 +280,8 @@ class NBVAE(nn.Module):
             noise: (N, K), to fix the draw of z.
 
         """
-        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         inference = self.inference(x, covariates=covariates, noise=noise)
+        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)
 
