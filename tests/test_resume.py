@@ -430,3 +430,41 @@ def test_a_failed_fit_leaves_the_trainer_as_it_was(small, tmp_path):
     with pytest.raises(CheckpointError, match="other counts"):
         trainer.fit(model(), small[:40].copy(), checkpoint=tmp_path / "run.pt")
     assert trainer.held_out_cells is before
+
+
+# ---------------------------------------------------------------- genes by name
+
+
+def reordered(adata):
+    return adata[:, ::-1].copy()
+
+
+def with_other_genes(adata):
+    other = adata.copy()
+    other.var_names = [f"OTHER{i}" for i in range(adata.n_vars)]
+    return other
+
+
+def test_a_run_goes_on_with_the_same_genes_in_another_order(small, tmp_path, monkeypatch):
+    """Else a table that was sorted in between would be taken for another one."""
+    expected, module = (NBVAE.for_counts(small, 2, seed=0) for _ in range(2))
+    Trainer(**SETTINGS).fit(expected, small)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(3, patch)
+        Trainer(**SETTINGS).fit(module, small, checkpoint=tmp_path / "run.pt")
+    Trainer(**SETTINGS).fit(module, reordered(small), checkpoint=tmp_path / "run.pt")
+    assert same(module.state_dict(), expected.state_dict())
+
+
+@pytest.mark.parametrize("change", [reordered, with_other_genes])
+def test_files_of_a_module_of_other_genes_are_refused(small, tmp_path, change):
+    """Else each weight would meet the counts of another gene."""
+    trainer, module = Trainer(**SETTINGS), NBVAE.for_counts(small, 2, seed=0)
+    trainer.fit(module, small, checkpoint=tmp_path / "run.pt")
+    trainer.save(tmp_path / "model.pt", module)
+    other = NBVAE.for_counts(change(small), 2, seed=0)
+    with pytest.raises(CheckpointError, match="other genes, or of these in another order"):
+        Trainer.load(tmp_path / "model.pt", other)
+    with pytest.raises(CheckpointError, match="other genes"):
+        Trainer(**SETTINGS).fit(other, change(small), checkpoint=tmp_path / "run.pt")
+    Trainer.load(tmp_path / "model.pt", NBVAE(12, 2))  # which has no names to compare

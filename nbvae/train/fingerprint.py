@@ -51,11 +51,12 @@ def fingerprint(
     labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
     told = [] if covariates is None else [covariates.key, *covariates.levels]
     design = np.empty((0, 0)) if table.design is None else table.design
-    counts = table.counts
+    starts = table.counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
+    genes = table.counts.indices.astype(np.int32, copy=False)
     return {
         "module": described(module),
         "genes": [_of_words(map(str, table.genes))],
-        "counts": [_of_numbers(counts.indptr, counts.indices, counts.data)],
+        "counts": [_of_numbers(starts, genes, table.counts.data)],
         "covariates": [_of_words(told), _of_numbers(design)],
         "labels": [_of_words(labels)],
         "split": [_of_numbers(held_out)],
@@ -113,10 +114,8 @@ def _of_words(words: Iterable[str]) -> str:
 
 
 def _of_numbers(*arrays: np.ndarray) -> str:
-    """Digest arrays; the same integers are the same in 32 bits and in 64."""
     digest = hashlib.sha256()
     for array in arrays:
-        values = array.astype(np.int64 if array.dtype.kind == "i" else np.float64)
-        digest.update(f"{values.dtype} {values.shape}".encode())
-        digest.update(values.tobytes())
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

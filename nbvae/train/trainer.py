@@ -175,7 +175,9 @@ class Trainer:
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
         )
         n_epochs = settings.epochs_for(len(train_cells))
-        identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
+        identity = {}  # takes a while, and only a file needs it
+        if checkpoint is not None:
+            identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
         module.to(device)
         state = TrainingState(module, settings, identity)
         if checkpoint is not None and Path(checkpoint).exists():
