@@ -222,18 +222,21 @@ def cluster_agreement(
         normalized_mutual_info_score,
         silhouette_score,
     )
+    from threadpoolctl import threadpool_limits
 
     n_clusters = whole_number("n_clusters", n_clusters)
     embedding, labels = np.asarray(embedding), np.asarray(labels).astype(str)
     _check_labelled(embedding, labels, n_clusters)
-    with warnings.catch_warnings():  # a collapsed embedding has fewer points than clusters: ARI 0
+    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+    with use_threads(), threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        # a collapsed embedding has fewer points than clusters: ARI 0
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
-    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+        silhouette = silhouette_score(embedding, labels, sample_size=sample, random_state=seed)
     return Agreement(
         float(adjusted_rand_score(labels, clusters)),
         float(normalized_mutual_info_score(labels, clusters)),
-        float(silhouette_score(embedding, labels, sample_size=sample, random_state=seed)),
+        float(silhouette),
     )
 
 
