@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nbvae import NBVAE, Covariates, Trainer
-from nbvae.train.checkpoint import CheckpointError
+from nbvae import NBVAE, CheckpointError, Covariates, Trainer
 
 SETTINGS = {"max_epochs": 6, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
 

@@ -14,11 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nbvae import NBVAE, Trainer, TrainingDivergedError
+from nbvae import NBVAE, CheckpointError, Trainer, TrainingDivergedError
 from nbvae.data.counts import CountsError
 from nbvae.data.split import split_cells
 from nbvae.evaluation import elbo
-from nbvae.train.checkpoint import CheckpointError
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.trainer import pick_device
 

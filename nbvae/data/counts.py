@@ -9,6 +9,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
 from nbvae.data.looks import Looks, looks
 from nbvae.data.sound import Compressed, sound
@@ -29,7 +30,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
 
     Args:
         adata: cells × genes.
-        layer: the layer that holds the counts; ``X`` when left out.
+        layer: the layer that holds the counts; ``X`` when left out, or by the name "X".
 
     Returns:
         (n_cells, n_genes), CSR, float32, integers ≥ 0, with at least one count in each cell.
@@ -38,11 +39,14 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         are rounded, with a warning: within 1e-4, or (1 + n) log(1 + n) + n times 2⁻²² near n.
 
     Raises:
+        TypeError: ``adata`` is no AnnData.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
             from 2²⁴ on, a cell without counts, or positions outside the matrix.
 
     """
+    an_anndata(adata)
+    layer = None if layer == "X" and "X" not in adata.layers else layer  # a name for the matrix X
     place = "X" if layer is None else f"layers[{layer!r}]"
     matrix = _stored(adata, layer, place)
     if 0 in matrix.shape:
@@ -52,7 +56,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         )
     _check_values(adata, matrix, place)
     matrix = _whole(adata, matrix, place)
-    _check_cells(adata, matrix, place)
+    refuse_empty_cells(adata, matrix, place)
     return matrix.astype(np.float32)
 
 
@@ -60,12 +64,13 @@ def _stored(adata: AnnData, layer: str | None, place: str) -> sparse.csr_matrix:
     """Fetch the matrix as CSR, from memory or from an opened file."""
     if layer is not None and layer not in adata.layers:
         have = shown(adata.layers) or "none"
-        raise KeyError(f"There is no layer {layer!r}; the layers are: {have}.")
+        raise KeyError(
+            f"There is no layer {layer!r}; the layers are: {have}. For counts in X pass layer='X'."
+        )
     stored = adata.X if layer is None else adata.layers[layer]
     if stored is None:
-        raise CountsError(
-            f"X is empty. Name the layer that holds the counts: layer='…'. {_way_out(adata, '')}"
-        )
+        name_it = "Name the layer that holds the counts: layer='…'."
+        raise CountsError(f"X is empty. {_way_out(adata, name_it)}")
     return _as_csr(stored, place)
 
 
@@ -204,7 +209,7 @@ def _filled(matrix: sparse.csr_matrix) -> np.ndarray:
     return np.diff(matrix.indptr) > 0
 
 
-def _check_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
+def refuse_empty_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
     """Refuse empty cells: their library is 0, and no share of nothing can be learned."""
     empty = np.flatnonzero(~_filled(matrix))
     if len(empty):
@@ -212,7 +217,7 @@ def _check_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
         raise CountsError(
             f"{place}: {len(empty)} of {matrix.shape[0]} cells have no counts at all in these "
             f"genes, the first is {adata.obs_names[empty[0]]!r} (row {empty[0]}). "
-            f"{RAW_MATRIX if droplets else ''}Remove them: {_without_empty(adata, place)}."
+            f"{RAW_MATRIX if droplets else ''}Remove them{_without_empty(adata, place)}."
         )
 
 
@@ -224,9 +229,11 @@ RAW_MATRIX = (
 
 def _without_empty(adata: AnnData, place: str) -> str:
     """Write the call that removes empty cells; scanpy's would look at X, and write ``n_counts``."""
+    if place != "X" and not place.startswith("layers"):
+        return ""
     if place == "X" and "n_counts" not in adata.obs:
-        return "sc.pp.filter_cells(adata, min_counts=1)"
-    return f"adata = adata[np.asarray(adata.{place}.sum(axis=1)).ravel() > 0].copy()"
+        return ": sc.pp.filter_cells(adata, min_counts=1)"
+    return f": adata = adata[np.asarray(adata.{place}.sum(axis=1)).ravel() > 0].copy()"
 
 
 def _entry(adata: AnnData, matrix: sparse.csr_matrix, entry: int) -> str:
@@ -250,13 +257,20 @@ def _digits(value: np.number) -> str:
 def _way_out(adata: AnnData, otherwise: str) -> str:
     """Name the place in the AnnData that does hold counts, if one does."""
     if adata.X is not None and _looks_like_counts(adata.X):
-        return "X holds whole numbers: leave layer out."
+        return "X holds whole numbers: pass layer='X'."
     for name in adata.layers:
         if _looks_like_counts(adata.layers[name]):
             return f"layers[{name!r}] holds whole numbers: pass layer={name!r}."
     if adata.raw is not None and _looks_like_counts(adata.raw.X):
-        return "adata.raw holds whole numbers: pass adata.raw.to_adata()."
+        return f"adata.raw holds whole numbers: pass {_from_raw(adata)}."
     return otherwise
+
+
+def _from_raw(adata: AnnData) -> str:
+    """Spell how to get the counts of the same genes out of ``adata.raw``, which may have more."""
+    more = not adata.var_names.equals(adata.raw.var_names)
+    same = more and bool(adata.var_names.isin(adata.raw.var_names).all())
+    return "adata.raw.to_adata()" + ("[:, adata.var_names].copy()" if same else "")
 
 
 def _looks_like_counts(stored: Any) -> bool:

@@ -32,7 +32,7 @@ def read_counts(
         source: an ``.h5ad`` file or ``.zarr`` folder, a ``.h5`` file or a folder with
             ``matrix.mtx`` from 10x Genomics' Cell Ranger, or an AnnData in memory; the latter is
             not changed.
-        layer: the layer that holds the counts; ``X`` when left out.
+        layer: the layer that holds the counts; ``X`` when left out, or by the name "X".
         genome: for a 10x ``.h5`` file with several: the one to read.
 
     Returns:
@@ -71,7 +71,7 @@ def _with_counts(adata: AnnData, counts: sparse.csr_matrix, layer: str | None) -
     others = [f"layers {shown(names)}"] if (names := sorted(set(adata.layers) - {layer})) else []
     others += ["raw"] if adata.raw is not None else []
     of_others = [key for key, value in adata.uns.items() if _is_about_others(key, value)]
-    if others or (of_others and layer is None):
+    if others or (of_others and layer in (None, "X")):
         others += [f"uns {shown(of_others)}"] if of_others else []
         left = ", ".join(others)
         note(f"read_counts takes the counts; left behind, since of other values: {left}.")

@@ -1,53 +1,11 @@
-"""Files of weights: written whole or not at all, and read without executing anything in them."""
+"""What a file keeps of a module, and whether another module can take it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nbvae.data.covariates import covariates_of
+from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
-
-
-class CheckpointError(ValueError):
-    """The file is not what was asked for; nothing was loaded."""
-
-
-def write_atomically(path: str | Path, content: dict[str, Any]) -> None:
-    """Write beside ``path``, then rename: an older file stays until the new one is complete."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def read(path: str | Path, form: str, written_by: str) -> dict[str, Any]:
-    """Read tensors, numbers and strings; no code in the file is executed.
-
-    Args:
-        path: the file.
-        form: what its entry "format" has to be.
-        written_by: the function to name when it is not.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged or foreign.
-
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{str(path)!r} is damaged or not a checkpoint of nbvae.") from error
-    if not isinstance(content, dict) or content.get("format") != form:
-        raise CheckpointError(f"{str(path)!r} was not written by {written_by} of this version.")
-    return content
 
 
 def weights_of(module: TrainableModule) -> dict[str, Any]:

@@ -10,17 +10,12 @@ import torch
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
+from nbvae.files import CheckpointError, read, write_atomically
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import (
-    CheckpointError,
-    load_weights,
-    read,
-    weights_of,
-    write_atomically,
-)
+from nbvae.train.checkpoint import load_weights, weights_of
 from nbvae.train.settings import TrainerSettings
 
-FORMAT = "nbvae run 2"
+FORMAT = "nbvae run 3"
 MAY_CHANGE = ("device", "progress")  # settings that may differ between two parts of a run
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
 

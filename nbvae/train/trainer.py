@@ -14,19 +14,19 @@ from anndata import AnnData
 from torch import Tensor
 from tqdm import tqdm
 
-from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
+from nbvae.files import read, write_atomically
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import LossOutput
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import load_weights, read, weights_of, write_atomically
+from nbvae.train.checkpoint import load_weights, weights_of
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
-FORMAT = "nbvae checkpoint 3"
+FORMAT = "nbvae checkpoint 4"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 
@@ -130,7 +130,7 @@ class Trainer:
             TrainingDivergedError: a term of the loss is not finite any more.
 
         """
-        table = CellTable.of(adata, covariates_of(module), layer=layer)
+        table = CellTable.of(adata, module, layer=layer)
         settings = self.settings
         self.train_cells, self.held_out_cells = split_cells(
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
