@@ -41,15 +41,18 @@ def genes_among(adata: AnnData) -> AnnData:
         return adata
     kinds = adata.var["feature_types"].to_numpy().astype(str)
     there, kind_of, numbers = np.unique(kinds, return_inverse=True, return_counts=True)
+    names = there.tolist()
     kept = _kept(there)
     if not kept.any():
         raise CountsError(
-            f"No feature is called 'Gene Expression'; the kinds are: {shown(there)}. Read it with "
+            f"No feature is called 'Gene Expression'; the kinds are: {shown(names)}. Read it with "
             "scanpy (sc.read_10x_h5 or sc.read_10x_mtx, gex_only=False), and keep the genes."
         )
     if kept.all():
         return adata
-    left_out = [f"{n:,} {kind!r}" for kind, n in zip(there[~kept], numbers[~kept], strict=True)]
+    left_out = [
+        f"{n:,} {kind!r}" for kind, n in zip(there[~kept].tolist(), numbers[~kept], strict=True)
+    ]
     note(f"Left out, since they are not genes: {', '.join(left_out)}.")
     return adata[:, kept[kind_of]].copy()
 
@@ -64,7 +67,8 @@ def _kept(kinds: np.ndarray) -> np.ndarray:
     kept = not_known if not_known.any() or len(kinds) > 1 else np.ones(1, dtype=bool)
     if kept.any():
         warnings.warn(
-            f"No feature is called 'Gene Expression'; taken for genes: {shown(kinds[kept])}.",
+            "No feature is called 'Gene Expression'; taken for genes: "
+            f"{shown(kinds[kept].tolist())}.",
             stacklevel=2,
         )
     return kept

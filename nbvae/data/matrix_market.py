@@ -5,6 +5,8 @@ and what follows a number is skipped. So each file is watched on its way to scip
 not plain numbers, three to a line, is read again by a stricter reader.
 """
 
+from __future__ import annotations
+
 import csv
 import gzip
 from pathlib import Path
@@ -29,12 +31,23 @@ def read_matrix_market(path: Path) -> sparse.coo_matrix:
     """
     with _opened(path) as file:
         watched = _Watched(file)
-        if watched.layout == "coordinate":
-            matrix = mmread(watched)
-            if watched.is_plain():
-                return matrix
+        if (matrix := _read_fast(watched)) is not None:
+            return matrix
     with _opened(path) as file:
         return _read_strictly(file, _Watched(file))
+
+
+def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
+    """Read with scipy; nothing is returned if that might not be what the file says."""
+    if watched.layout != "coordinate":
+        return None
+    try:
+        matrix = mmread(watched)
+    except ValueError:
+        if watched.only_digits:
+            raise
+        return None
+    return matrix if watched.is_plain() else None
 
 
 class _Watched:

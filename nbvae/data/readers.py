@@ -39,10 +39,9 @@ def read_file(path: Path, genome: str | None = None) -> Read:
 
     """
     try:
-        if not path.exists():
-            raise FileNotFoundError(f"There is no file or folder {str(path)!r}.{_remote(path)}")
-        return _read(path, genome)
-    except (CountsError, FileNotFoundError, MemoryError):
+        if path.exists():
+            return _read(path, genome)
+    except (CountsError, MemoryError):
         raise
     except PermissionError as error:
         raise PermissionError(f"There is no permission to read {str(path)!r}: {error}.") from error
@@ -52,6 +51,7 @@ def read_file(path: Path, genome: str | None = None) -> Read:
         ) from error
     except Exception as error:  # each library has its own kinds of error for a damaged file
         raise CountsError(f"{str(path)!r} could not be read {_reason(path, error)}") from error
+    raise FileNotFoundError(f"There is no file or folder {str(path)!r}.{_remote(path)}")
 
 
 def _read(path: Path, genome: str | None) -> Read:

@@ -45,6 +45,8 @@ def from_parts(
         ValueError: they can't be such a matrix.
 
     """
+    if data.dtype == np.float16:  # which scipy does not know
+        data = data.astype(np.float32)
     matrix = sparse.csr_matrix(shape, dtype=data.dtype)
     matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     check_no_spare_room(matrix)
