@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from anndata import AnnData
 from scipy import sparse
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import data
@@ -159,8 +158,8 @@ def prepared(adata: AnnData, batch_size: int) -> tuple[DeviceEpochs, np.ndarray]
     """Build what the trainer builds, and run an epoch."""
     module = Watched.for_counts(adata).to("cuda")
     settings = Trainer(batch_size=batch_size, device="cuda").settings
-    table = CellTable.of(adata, None)
-    state = TrainingState(module, settings, table)
+    table = CellTable.of(adata)
+    state = TrainingState(module, settings, {})
     n_train = adata.n_obs // batch_size * batch_size  # full minibatches alone
     ready = DeviceEpochs(state, table, n_train, np.arange(1))
     order = np.random.default_rng(0).permutation(adata.n_obs)[:n_train]
@@ -193,7 +192,7 @@ def kernels_of(ready: DeviceEpochs, order: np.ndarray) -> Result:
     on_gpu = [
         event
         for event in profiler.key_averages()
-        if event.device_type == DeviceType.CUDA and not event.key.startswith("Optimizer")
+        if event.device_type.name == "CUDA" and not event.key.startswith("Optimizer")
     ]
     on_gpu.sort(key=lambda e: e.self_device_time_total, reverse=True)
     return {

@@ -39,8 +39,9 @@ def in_doubles(monkeypatch):
     of = CellTable.of.__func__
 
     def doubles(cls, *arguments, **options):
-        counts, design, names = of(cls, *arguments, **options)
-        return cls(counts.astype(float), None if design is None else design.astype(float), names)
+        table = of(cls, *arguments, **options)
+        design = None if table.design is None else table.design.astype(float)
+        return table._replace(counts=table.counts.astype(float), design=design)
 
     def draw_noise(self, seed):
         torch.manual_seed(seed)
@@ -318,8 +319,8 @@ def test_a_last_update_that_goes_wrong_is_noticed(small, as_on_a_gpu, monkeypatc
 def test_a_step_is_few_operators_and_none_that_waits(small, as_on_a_gpu, monkeypatch):
     """Else a GPU would idle between them; Adam, which waits on a CPU alone, is left out."""
     module = model()
-    state = TrainingState(module, Trainer(**SETTINGS).settings, CellTable.of(small, None))
-    epochs = DeviceEpochs(state, CellTable.of(small, None), 52, np.arange(52, 53))
+    state = TrainingState(module, Trainer(**SETTINGS).settings, {})
+    epochs = DeviceEpochs(state, CellTable.of(small), 52, np.arange(52, 53))
     monkeypatch.setattr(state, "update_weights", lambda rate: None)
     epochs.prepare(np.arange(52), [(1.0, 0.01)] * 4, 0)
     with Strict() as strict:

@@ -16,10 +16,10 @@ from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS, MLP
 from nbvae.module.nbvae import NBVAE, LossOutput, kl_to_standard_normal, reparametrise
 from nbvae.module.protocol import TrainableModule
+from nbvae.module.saving import HOOKS
 from nbvae.module.static import static_loss
 
 STEPS = ("forward", "inference", "generative", "loss", "with_covariates", "check_input")
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def loss_of(
@@ -45,7 +45,8 @@ def loss_of(
     if has_shortcut(module):
         if torch.device(minibatch.device).type != "cpu":
             return static_loss(module, minibatch.x, kl_weight=kl_weight, **options)
-        return fast_forward(module, minibatch, kl_weight=kl_weight, noise=noise)
+        if minibatch.x.dtype == module.dtype:
+            return fast_forward(module, minibatch, kl_weight=kl_weight, noise=noise)
     given = {name: value for name, value in options.items() if value is not None}
     return module(minibatch.x, kl_weight=kl_weight, **given)
 

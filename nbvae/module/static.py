@@ -50,6 +50,7 @@ def _static_forward(
     kl_weight: float | Tensor,
     noise: Tensor | None,
 ) -> LossOutput:
+    x = x.to(module.dtype)
     q = module.inference(x, covariates=covariates, noise=noise)
     logits = module.decoder.layers(module.with_covariates(q.z, covariates))  # (N, G)
     log_theta = cast(Tensor, module.log_theta)  # a negative binomial has one

@@ -9,7 +9,7 @@ noted there, too, and read when the epoch is over.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,25 +21,12 @@ from nbvae.evaluation import BATCH_SIZE, Elbo, device_of, evaluating
 from nbvae.module.fast import is_unchanged
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.static import static_loss
+from nbvae.train.divergence import diverged
 from nbvae.train.graph import Recorded
 from nbvae.train.state import TrainingState
 
 DEVICES = ("cuda",)  # where this pays
 TERMS = ("loss", "reconstruction", "kl")
-
-
-class Broken(NamedTuple):
-    """What became NaN or infinite first, and in which step."""
-
-    what: str
-    step: int
-
-
-class Sums(NamedTuple):
-    """What an epoch was like."""
-
-    terms: Tensor  # (2,), float64, on the CPU: reconstruction and KL, summed over the cells
-    broken: Broken | None
 
 
 def epochs_on_device(
@@ -74,7 +61,7 @@ class DeviceEpochs:
         n_steps = -(-n_train // self.batch_size)
         with self._on_stream():
             self.supply = CellSupply(table, self.batch_size, self.device)
-            dtype = self.supply.cells.dtype
+            dtype = self.module.dtype
             # Adam's kernel takes a rate in single precision; on a CPU, tests compare doubles
             exact = torch.float32 if self.stream else torch.float64
             self.rows = self._room(n_train, dtype=torch.int64)
@@ -86,7 +73,7 @@ class DeviceEpochs:
             self.held_out_noise = self._held_out_noise()
         self.full_step = Recorded()
 
-    def train(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> Sums:
+    def train(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> Tensor:
         """Meet the cells in an order.
 
         Args:
@@ -94,11 +81,18 @@ class DeviceEpochs:
             plan: for each step the weight of the KL term and the learning rate.
             noise_seed: of the draws of z.
 
+        Returns:
+            (2,), float64, on the CPU: the reconstruction term and the KL, summed over the cells.
+
+        Raises:
+            TrainingDivergedError: a term or a weight was not finite; the first step is named.
+
         """
         with self._on_stream():
             self.prepare(order, plan, noise_seed)
             self.run_steps(order)
-            return self._read()
+            terms = self.read_terms()
+        return terms[:, 1:].sum(dim=0)
 
     def prepare(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> None:
         """Put on the device what is drawn or decided beforehand."""
@@ -137,13 +131,19 @@ class DeviceEpochs:
         self.record.index_copy_(0, self.steps_done, terms.detach()[None])
         self.steps_done += 1
 
-    def _read(self) -> Sums:
-        """Wait for the device, and read how the epoch went."""
+    def read_terms(self) -> Tensor:
+        """Wait for the device: the mean loss of each step and the sums of its terms. (n_steps, 3).
+
+        Raises:
+            TrainingDivergedError: as in ``train``.
+
+        """
         weights = torch.cat([weights.detach().flatten() for weights in self.module.parameters()])
         finite = weights.isfinite().all().to(self.record.dtype)
         *record, weights_are_finite = torch.cat([self.record.flatten(), finite[None]]).tolist()
         terms = torch.tensor(record, dtype=torch.float64).view(-1, len(TERMS))
-        return Sums(terms[:, 1:].sum(dim=0), _first_broken(terms, bool(weights_are_finite)))
+        _check_finite(terms, bool(weights_are_finite), self.state.epoch)
+        return terms
 
     def evaluate(self) -> Elbo:
         """Estimate what ``elbo`` does of the held-out cells, with the same noise."""
@@ -164,8 +164,8 @@ class DeviceEpochs:
 
     def _held_out_noise(self) -> Tensor:
         """Draw what ``elbo`` would: minibatch by minibatch from the same seed. (n_held_out, K)."""
-        n_cells, dtype = len(self.held_out_cells), self.supply.cells.dtype
-        noise = self._room(n_cells, self.module.n_latent, dtype=dtype)
+        n_cells = len(self.held_out_cells)
+        noise = self._room(n_cells, self.module.n_latent, dtype=self.module.dtype)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             for start in range(0, n_cells, BATCH_SIZE):
@@ -190,11 +190,12 @@ class DeviceEpochs:
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
 
 
-def _first_broken(terms: Tensor, weights_are_finite: bool) -> Broken | None:
-    """Find what was not finite first; ``terms`` are those of each step, (n_steps, 3)."""
+def _check_finite(terms: Tensor, weights_are_finite: bool, epoch: int) -> None:
+    """Say what was not finite first; ``terms`` are those of each step, (n_steps, 3)."""
     finite = terms.isfinite()
-    if finite.all():
-        return None if weights_are_finite else Broken("weights", len(terms) - 1)
-    step = int((~finite).any(dim=1).int().argmax())
-    what = [name for name, good in zip(TERMS, finite[step].tolist(), strict=True) if not good]
-    return Broken(" and ".join(what[1:]) or "loss", step)
+    if not finite.all():
+        step = int((~finite).any(dim=1).int().argmax())
+        broken = [name for name, good in zip(TERMS, finite[step].tolist(), strict=True) if not good]
+        raise diverged(" and ".join(broken[1:]) or "loss", epoch, step)
+    if not weights_are_finite:
+        raise diverged("weights", epoch, len(terms) - 1)
