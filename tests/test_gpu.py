@@ -245,6 +245,17 @@ def test_other_modules_train_on_a_gpu(sample):
     assert trainer.history.train_neg_elbo.is_monotonic_decreasing
 
 
+def test_a_loss_that_the_caller_keeps_does_no_harm(sample):
+    """Else a notebook that has looked at a loss could not train: its graph is on another stream."""
+    module = model(sample).to("cuda")
+    kept = module(torch.from_numpy(sample.X[:64].toarray()).cuda())
+    fit(module, sample, max_epochs=2)
+    kept.loss.backward()
+    other = model(sample)
+    fit(other, sample, max_epochs=2)
+    assert equal(module, other)
+
+
 def test_memory_comes_back(sample):
     """Else the second model in a notebook would find no room for its cells."""
     fit(model(sample), sample, max_epochs=3)
