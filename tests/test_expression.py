@@ -339,7 +339,9 @@ def test_no_draws_are_refused(two_groups):
         lambda: posterior_predictive(module, two_groups, n_samples=0),
         lambda: differential_expression(module, two_groups, *masks(two_groups), n_samples=0),
     ):
-        with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, not 0"):
+        with pytest.raises(
+            ValueError, match="n_samples must be a whole number of at least 1, not 0"
+        ):
             ask()
 
 
