@@ -23,8 +23,10 @@ from nbvae.module.nbvae import (
     kl_to_standard_normal,
     reparametrise,
 )
+from nbvae.threads import use_threads
+from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.settings import TrainerSettings
-from nbvae.train.trainer import Trainer, TrainingDivergedError
+from nbvae.train.trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -57,5 +59,6 @@ __all__ = [
     "poisson_log_prob",
     "reparametrise",
     "split_cells",
+    "use_threads",
     "zinb_log_prob",
 ]

@@ -18,6 +18,7 @@ from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import kl_to_standard_normal
 from nbvae.module.protocol import LatentModule, TrainableModule
+from nbvae.threads import use_threads
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
 
@@ -221,18 +222,21 @@ def cluster_agreement(
         normalized_mutual_info_score,
         silhouette_score,
     )
+    from threadpoolctl import threadpool_limits
 
     n_clusters = whole_number("n_clusters", n_clusters)
     embedding, labels = np.asarray(embedding), np.asarray(labels).astype(str)
     _check_labelled(embedding, labels, n_clusters)
-    with warnings.catch_warnings():  # a collapsed embedding has fewer points than clusters: ARI 0
+    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+    with use_threads(), threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        # a collapsed embedding has fewer points than clusters: ARI 0
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
-    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+        silhouette = silhouette_score(embedding, labels, sample_size=sample, random_state=seed)
     return Agreement(
         float(adjusted_rand_score(labels, clusters)),
         float(normalized_mutual_info_score(labels, clusters)),
-        float(silhouette_score(embedding, labels, sample_size=sample, random_state=seed)),
+        float(silhouette),
     )
 
 
@@ -268,12 +272,12 @@ def device_of(module: TrainableModule) -> torch.device:
 def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, and random numbers that follow from ``seed``.
 
-    The module's own mode and the caller's random numbers come back afterwards.
+    The module's own mode, the caller's random numbers and number of threads come back afterwards.
     """
     training = module.training
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), use_threads():
             torch.manual_seed(seed)
             yield
     finally:

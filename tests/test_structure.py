@@ -12,12 +12,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "_messages": set(),
     "files": set(),
+    "threads": set(),
     "_arguments": {"_messages"},
     "data": {"_arguments", "_messages"},
     "module": {"_arguments", "_messages", "files", "data"},
-    "evaluation": {"_arguments", "data", "module"},
+    "evaluation": {"_arguments", "threads", "data", "module"},
     "expression": {"_arguments", "_messages", "data", "module", "evaluation"},
-    "train": {"_arguments", "files", "data", "module", "evaluation"},
+    "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }
 

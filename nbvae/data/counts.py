@@ -39,13 +39,15 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         are rounded, with a warning: within 1e-4, or (1 + n) log(1 + n) + n times 2⁻²² near n.
 
     Raises:
-        TypeError: ``adata`` is no AnnData.
+        TypeError: ``adata`` is no AnnData, or ``layer`` no string.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
             from 2²⁴ on, a cell without counts, or positions outside the matrix.
 
     """
     an_anndata(adata)
+    if not (layer is None or isinstance(layer, str)):
+        raise TypeError(f"layer must be the name of a layer, not {layer!r}.")
     layer = None if layer == "X" and "X" not in adata.layers else layer  # a name for the matrix X
     place = "X" if layer is None else f"layers[{layer!r}]"
     matrix = _stored(adata, layer, place)

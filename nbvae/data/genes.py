@@ -52,7 +52,8 @@ def columns_of(genes: Sequence[str], adata: AnnData) -> np.ndarray | None:
             f"Genes are found by name, but these names occur twice: {shown(twice)}. Run "
             "adata.var_names_make_unique(), here and before the module is made."
         )
-    return have.get_indexer(wanted)
+    first = ~have.duplicated()  # other genes' names may occur twice
+    return np.flatnonzero(first)[have[first].get_indexer(wanted)]
 
 
 def _complaint(wanted: pd.Index, missing: pd.Index, adata: AnnData) -> str:

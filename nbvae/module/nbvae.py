@@ -26,7 +26,7 @@ from nbvae._arguments import one_of, whole_number
 from nbvae.data.counts import count_matrix
 from nbvae.data.covariates import Covariates, as_covariates
 from nbvae.module.checks import check_design, check_shape, may_encode, weights_type
-from nbvae.module.initialisation import shares, theta_by_moments
+from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
 from nbvae.module.saving import load, save
@@ -148,6 +148,7 @@ class NBVAE(nn.Module):
         likelihood: str = "nb",
         covariates: Covariates | None = None,
         encode_covariates: bool = False,
+        seed: int | None = None,
     ) -> Self:
         """Build a module for these genes that starts from the best that can be said without z.
 
@@ -165,6 +166,7 @@ class NBVAE(nn.Module):
             likelihood: "nb", "poisson" or "zinb".
             covariates: what the decoder is told beside z.
             encode_covariates: tell the encoders, too.
+            seed: of the weights that are drawn; None: PyTorch's own random numbers go on.
 
         Raises:
             CountsError, KeyError: as in ``count_matrix``.
@@ -172,20 +174,18 @@ class NBVAE(nn.Module):
 
         """
         counts = count_matrix(adata, layer=layer)
-        module = cls(
-            adata.n_vars,
-            n_latent,
-            n_hidden=n_hidden,
-            likelihood=likelihood,
-            covariates=covariates,
-            encode_covariates=encode_covariates,
-        )
+        with seeded(seed):
+            module = cls(
+                adata.n_vars,
+                n_latent,
+                n_hidden=n_hidden,
+                likelihood=likelihood,
+                covariates=covariates,
+                encode_covariates=encode_covariates,
+            )
         module.genes = tuple(map(str, adata.var_names))
         module.layer = None if layer is None else str(layer)
-        with torch.no_grad():
-            module.decoder.output_layer.bias.copy_(torch.from_numpy(shares(counts)).log())
-            if module.log_theta is not None:
-                module.log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
+        start(module.decoder.output_layer.bias, module.log_theta, counts)
         return module
 
     def save(self, path: str | Path) -> None:
@@ -280,8 +280,8 @@ class NBVAE(nn.Module):
             noise: (N, K), to fix the draw of z.
 
         """
-        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         inference = self.inference(x, covariates=covariates, noise=noise)
+        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)
 

@@ -83,9 +83,12 @@ def _built(cls: Any, content: dict[str, Any]) -> NBVAE:
 
 def _description(part: nn.Module | None) -> tuple[object, ...]:
     """What decides what a part computes, but for its weights: layers, functions, hooks."""
-    own = {} if part is None else vars(part)
-    functions = {name: value for name, value in own.items() if callable(value)}
-    return type(part), repr(part), functions, [len(own.get(hook, ())) for hook in HOOKS]
+    if part is None:
+        return ()
+    functions = {name: value for name, value in vars(part).items() if callable(value)}
+    parts = [name for name, _ in part.named_children()]
+    hooks = [len(getattr(part, hook)) for hook in HOOKS]
+    return type(part), part.extra_repr(), parts, functions, hooks
 
 
 def _check_as_built(module: NBVAE, content: dict[str, Any]) -> None:

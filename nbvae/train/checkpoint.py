@@ -1,44 +1,77 @@
 """What a file keeps of a module, and whether another module can take it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nbvae.data.covariates import covariates_of
+from nbvae.data.genes import genes_of
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
 
 def weights_of(module: TrainableModule) -> dict[str, Any]:
-    """Copy the weights to where any machine can read them, with the levels of the covariates."""
-    weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-    return {"weights": weights, "covariates": _covariates(module)}
+    """Collect the weights, with the genes and the covariates that they were learned with."""
+    genes, covariates = genes_of(module), _covariates(module)
+    return {"weights": module.state_dict(), "covariates": covariates, "genes": genes}
 
 
-def load_weights(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
-    """Load what ``weights_of`` returned, all or nothing.
+def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
+    """Make sure that a module can take what ``weights_of`` returned, before it takes any of it.
 
     Raises:
-        CheckpointError: a weight is missing, superfluous, or has another shape; or the module has
-            other covariates.
+        CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
+            module has other covariates or other genes.
 
     """
-    weights = content["weights"]
+    weights, covariates, genes = (content[name] for name in ("weights", "covariates", "genes"))
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        ours, theirs = own.get(name), weights.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            shapes = [None if value is None else tuple(value.shape) for value in (theirs, ours)]
-            raise CheckpointError(
-                f"{str(path)!r} belongs to another module: {name} has shape {shapes[0]} in the "
-                f"file and {shapes[1]} in the module. Build the module with the arguments of the "
-                "one that was saved."
-            )
-    if content["covariates"] != _covariates(module):
+        for what, of in (("shape", _shape), ("type", _type)):
+            theirs, ours = of(weights.get(name)), of(own.get(name))
+            if theirs != ours:
+                raise CheckpointError(
+                    f"{str(path)!r} belongs to another module: {name} has {what} {theirs} in the "
+                    f"file and {ours} in the module. Build the module with the arguments of the "
+                    "one that was saved."
+                )
+    if covariates != _covariates(module):
         raise CheckpointError(
-            f"{str(path)!r} belongs to a module with the covariates {content['covariates']}, this "
-            f"one has {_covariates(module)}. Build it with those of the one that was saved."
+            f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
+            f"{_covariates(module)}. Build it with those of the one that was saved."
         )
-    module.load_state_dict(weights)
+    if genes is not None and genes_of(module) not in (None, genes):
+        raise CheckpointError(
+            f"{str(path)!r} belongs to a module of other genes, or of these in another order: "
+            "build the module with the cells that the saved one was built with."
+        )
+
+
+@contextmanager
+def complete(path: str | Path) -> Iterator[None]:
+    """Say that a file lacks something, where the code inside does not find it.
+
+    Raises:
+        CheckpointError: an entry is missing, or not what it should be.
+
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is not complete: {type(error).__name__}: {error}. Nothing was loaded."
+        ) from error
+
+
+def _shape(weight: Any) -> tuple[int, ...] | None:
+    return None if weight is None else tuple(getattr(weight, "shape", ()))
+
+
+def _type(weight: Any) -> str:
+    return str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
 
 
 def _covariates(module: TrainableModule) -> list[str] | None:
