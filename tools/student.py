@@ -7,10 +7,12 @@ fails at exactly the exercises that are not solved.
 """
 
 import argparse
+import ast
 import hashlib
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +60,32 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
             )
         found.append(Exercise(match[1], task, *answer_and_check))
     return found
+
+
+def name_of_answer(exercise: Exercise) -> str:
+    """Return what the check calls the answer: the name that one cell sets and the other reads.
+
+    Raises:
+        MarkerError: there is no such name, or more than one.
+
+    """
+    read = {
+        node.id
+        for node in ast.walk(ast.parse(exercise.check.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    names = read & set(_set_by(ast.parse(exercise.answer.source)))
+    if len(names) != 1:
+        raise MarkerError(f"Exercise {exercise.number} checks {sorted(names) or 'no name'}")
+    return names.pop()
+
+
+def _set_by(module: ast.Module) -> Iterator[str]:
+    for statement in module.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            yield statement.name
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            yield from (n.id for n in ast.walk(statement) if isinstance(n, ast.Name))
 
 
 def stub(source: str) -> str:
