@@ -141,7 +141,7 @@ def _limit(own: bool) -> None:
 
 
 def _own_processes() -> bool:
-    """Give the children of this process numbers of their own, and no network, if that is allowed."""
+    """Give this process's children numbers of their own, and no network, if that is allowed."""
     return sys.platform == "linux" and ctypes.CDLL(None).unshare(OWN_PROCESSES) == 0
 
 

@@ -26,13 +26,13 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import fence
 import student
-from handed_in import VERSIONS, Notebook, Unread, Worked, read_all
+from handed_in import VERSIONS, Answer, Notebook, Worked, read_all
 from nbformat import NotebookNode
 from notebooks import BOOK, ROOT, chapters, read
 
@@ -63,21 +63,22 @@ def grades(handed_in: Path, book: Path = BOOK, seconds: float = SECONDS) -> Iter
 
     Yields:
         A grade for each exercise of each chapter of which a student handed in a notebook, as it is
-        known: by exercises, then by students.
+        known: by exercises, then by students. Then what could not be read.
 
     """
     notebooks = {path: read(path) for path in chapters(book)}
     worked = Worked(notebooks)
     found, unread = read_all(handed_in, worked)
-    yield from (Grade(u.student, u.name, False, u.said) for u in unread)
     project = Project(book)
     by_chapter: dict[Path, list[Notebook]] = {}
     for notebook in found:
         for path in _chapters_of(notebook, worked):
             by_chapter.setdefault(path, []).append(notebook)
     for path in sorted(by_chapter):
+        print(f"{path.stem} …", file=sys.stderr)
         with Chapter(notebooks[path], project, seconds) as chapter:
             yield from _of_chapter(chapter, by_chapter[path], worked)
+    yield from (Grade(u.student, u.name, False, u.said) for u in unread)
 
 
 def _chapters_of(notebook: Notebook, worked: Worked) -> set[Path]:
@@ -98,15 +99,24 @@ def _of_chapter(chapter: "Chapter", found: list[Notebook], worked: Worked) -> It
         for who in sorted({notebook.student for notebook in found}):
             own = [n for n in found if n.student == who]
             answers = [a for n in own for a in n.answers.get(exercise.number, ())]
-            said, judged = NOT_HANDED_IN, ""
+            verdict = {"said": NOT_HANDED_IN}
             for answer in answers[:VERSIONS]:
                 if worked.is_own(exercise.number, answer):
-                    said, judged = "the answer of the book, markers and all", ""
+                    verdict = {"said": "the answer of the book, markers and all"}
                     continue
-                said, judged = chapter.best(exercise, answer)
-                if said.startswith(SOLVED):
+                verdict = chapter.best(exercise, answer)
+                if verdict.get("solved"):
                     break
-            yield Grade(who, exercise.number, said.startswith(SOLVED), _short(said), judged)
+            yield _grade(who, exercise.number, verdict)
+
+
+def _grade(who: str, number: str, verdict: dict[str, Any]) -> Grade:
+    said = " ".join(verdict["said"].split())
+    said = said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
+    solved = bool(verdict.get("solved"))
+    if said.startswith(SOLVED) and not solved:  # an error that looks like praise
+        said = f"✗ {said.lstrip(SOLVED)}"
+    return Grade(who, number, solved, said, verdict.get("judged", ""))
 
 
 class Project:
@@ -184,49 +194,43 @@ class Chapter:
         """Run the chapter up to an exercise, and see how that can be judged: its own answer is."""
         self._run_to(self.cells.index(exercise.answer))
         for self.apart in (True, False):
-            verdict = self._judge(exercise, [exercise.answer.source], self.apart)
-            self.trouble = "" if verdict.get("said", "").startswith(SOLVED) else str(verdict)
+            verdict = self._judge(exercise, [exercise.answer.source])
+            self.trouble = "" if verdict.get("solved") else verdict["said"]
             if not self.trouble:
                 return
         print(f"Exercise {exercise.number} can't be judged: {self.trouble}", file=sys.stderr)
 
-    def best(self, exercise: student.Exercise, answer: Any) -> tuple[str, str]:
-        """Judge an answer; return what is said of it, and how it was judged.
+    def best(self, exercise: student.Exercise, answer: Answer) -> dict[str, Any]:
+        """Judge an answer; return the verdict.
 
         Cells below the check count too, and the student's own cells from further up if a name is
         missing, but only in favour.
         """
         if self.trouble:
-            return "can't be judged here: the worked answer is not solved either", ""
-        attempts = answer.attempts()
-        first = said, judged = self._judged(exercise, attempts[0])
-        more = attempts[1:]
-        if "NameError" in said and answer.earlier:
-            more += [[*answer.earlier, *attempt] for attempt in attempts]
-        for cells in more:
-            if said.startswith(SOLVED):
-                break
-            said, judged = self._judged(exercise, cells)
-        return (said, judged) if said.startswith(SOLVED) else first
+            return {"said": "can't be judged here: the worked answer is not solved either"}
+        whole = [*answer.before, *answer.after]
+        first = verdict = self._judge(exercise, answer.before)
+        if answer.after and not verdict.get("solved"):
+            verdict = self._judge(exercise, whole)
+        if answer.earlier and not verdict.get("solved") and "NameError" in first["said"]:
+            verdict = self._judge(exercise, whole, answer.earlier)
+        return verdict if verdict.get("solved") else first
 
-    def _judged(self, exercise: student.Exercise, cells: list[str]) -> tuple[str, str]:
-        if self.apart:
-            verdict = self._judge(exercise, cells, True)
-            if "said" in verdict:
-                return verdict["said"], "apart"
-        return self._judge(exercise, cells, False).get("said", ""), "together"
-
-    def _judge(self, exercise: student.Exercise, cells: list[str], apart: bool) -> dict[str, str]:
+    def _judge(
+        self, exercise: student.Exercise, cells: Sequence[str], earlier: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Judge some cells; if they end the process, the chapter is run again for the others."""
         case = {
-            "cells": cells,
+            "earlier": list(earlier),
+            "cells": list(cells),
             "check": exercise.check.source,
             "number": exercise.number,
             "name": student.name_of_answer(exercise),
-            "apart": apart,
+            "apart": self.apart,
             "seconds": self.seconds,
         }
         try:
-            return self._order(case)
+            return self._order(case) | {"judged": "apart" if self.apart else "together"}
         except EndedError:
             self._start_again()
             return {"said": "the code ended the process that judges it"}
@@ -249,12 +253,6 @@ class Chapter:
             return json.loads(line)
         except (OSError, ValueError):
             raise EndedError from None
-
-
-def _short(said: str) -> str:
-    """Return what fits into a line of a table."""
-    line = " ".join(said.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def summary(found: Iterable[Grade]) -> Iterator[str]:
@@ -311,7 +309,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check the answers of a class.")
     parser.add_argument("handed_in", type=Path, help="what the class handed in, unpacked")
     parser.add_argument("--out", type=Path, default=Path("grades.csv"))
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="that an answer may take")
     options = parser.parse_args(arguments)
     if not options.handed_in.is_dir():
         print(f"There is no folder {options.handed_in}", file=sys.stderr)
@@ -320,7 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"On this machine {lack}", file=sys.stderr)
     found: list[Grade] = []
     try:
-        for grade in grades(options.handed_in, seconds=options.seconds):
+        for grade in grades(options.handed_in):
             found.append(grade)
     except KeyboardInterrupt:
         print("Interrupted; the table holds what was judged until now", file=sys.stderr)

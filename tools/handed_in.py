@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import student
-from notebooks import NotebookNode
+from nbformat import NotebookNode
 
 LARGEST = 100 * 2**20  # bytes of a notebook
 VERSIONS = 3  # of a student's notebook that are looked at, the newest first
@@ -39,10 +39,6 @@ class Answer(NamedTuple):
     before: list[str]  # up to the check
     after: list[str]  # from the check to the next task
     earlier: list[str]  # the student's own cells further up in the notebook
-
-    def attempts(self) -> list[list[str]]:
-        """Return what to run: what the check saw, then with what was written below it."""
-        return [self.before, *([[*self.before, *self.after]] if self.after else [])]
 
 
 class Notebook(NamedTuple):
@@ -114,8 +110,7 @@ def read_all(folder: Path, worked: Worked) -> tuple[list[Notebook], list[Unread]
         try:
             notebook = read(who, path, folder, worked)
         except Exception as error:  # whatever can be wrong with a file
-            name = str(path.relative_to(folder))
-            unread.append(Unread(who, name, f"cannot be read: {_reason(error)}"))
+            unread.append(Unread(who, path.name, f"cannot be read: {_reason(error)}"))
             continue
         if notebook.answers or worked.named_like(path):
             notebooks.append(notebook)

@@ -37,7 +37,8 @@ ENDED = "the code ended Python"
 class Case(NamedTuple):
     """An answer and its check."""
 
-    cells: list[str]  # the student's
+    earlier: list[str]  # cells of the student from further up in the notebook
+    cells: list[str]  # the student's for this exercise
     check: str  # source of the cell that checks
     number: str  # of the exercise
     name: str  # what the check calls the answer
@@ -68,11 +69,11 @@ def run(shell: Any, source: str) -> str:
     return _in_a_line(error) if error else ""
 
 
-def judge(shell: Any, case: Case) -> dict[str, str]:
+def judge(shell: Any, case: Case) -> dict[str, Any]:
     """Judge an answer from the state that the shell is in.
 
     Returns:
-        `said`: the line of the check, or what stood in its way. Or `wall`: what could not cross it.
+        `solved`, if it is, and `said`: the line of the check, or what stood in its way.
 
     """
     here, there = socket.socketpair()
@@ -122,14 +123,14 @@ def _judge(shell: Any, case: Case, here: socket.socket, write: int) -> None:
             raise wall.WallError(error)
         names = {key: value for key, value in shell.user_ns.items() if key != case.name}
         names.update(zip([case.name], found, strict=False))
-        said = _checked(names, case, error)
+        verdict = _checked(names, case, error)
         if link.trouble:
             raise link.trouble
-        _say(write, said=said)
+        _say(write, **verdict)
     except wall.GoneError:
         _say(write, said=ENDED)
     except wall.WallError as trouble:
-        _say(write, wall=str(trouble))
+        _say(write, said=f"{trouble} where numbers, arrays, tensors or tables are due")
 
 
 def _together(shell: Any, case: Case, write: int) -> None:
@@ -139,19 +140,23 @@ def _together(shell: Any, case: Case, write: int) -> None:
     after = dict(_watched())
     changed = [name for name, value in before.items() if after.get(name) is not value]
     changed += [name for name in after.keys() - before.keys() if name.startswith("nbvae.")]
-    said = f"the code changes {changed[0]}" if changed else _checked(shell.user_ns, case, error)
-    _say(write, said=said)
+    if changed:
+        _say(write, said=f"the code changes {changed[0]}")
+    else:
+        _say(write, **_checked(shell.user_ns, case, error))
 
 
 def _run_all(shell: Any, case: Case) -> str:
     """Run the student's cells, past errors; return the last error."""
-    shell.user_ns.pop(case.name, None)  # one that the chapter has of this name is no answer
+    for source in case.earlier:
+        run(shell, source)
+    shell.user_ns.pop(case.name, None)  # what has this name until here is no answer
     errors = [run(shell, source) for source in case.cells]
     return next(filter(None, reversed(errors)), "")
 
 
-def _checked(names: dict[str, Any], case: Case, error: str) -> str:
-    """Run the check; return its line.
+def _checked(names: dict[str, Any], case: Case, error: str) -> dict[str, Any]:
+    """Run the check; return its verdict.
 
     Args:
         names: what the check finds; without the answer, it is not run.
@@ -160,18 +165,19 @@ def _checked(names: dict[str, Any], case: Case, error: str) -> str:
 
     """
     if case.name not in names:
-        return error or f"NameError: name '{case.name}' is not defined"
+        return {"said": error or f"NameError: name '{case.name}' is not defined"}
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
             exec(compile(case.check, "<check>", "exec"), names)
         except BaseException as trouble:
-            return _in_a_line(trouble)
-    line = re.compile(rf"[✓✗] Exercise {re.escape(case.number)}:.*")
+            return {"said": _in_a_line(trouble)}
+    line = re.compile(rf"([✓✗]) Exercise {re.escape(case.number)}:.*")
     lines = [*filter(None, map(line.fullmatch, printed.getvalue().splitlines()))]
     if not lines:
-        return "the check printed nothing"
-    # a second line is the answer's own
-    return lines[0].group() if len(lines) == 1 else f"prints {len(lines)} lines like the check's"
+        return {"said": "the check printed nothing"}
+    if len(lines) > 1:  # judged together, and a line is the answer's own
+        return {"said": f"prints {len(lines)} lines like the check's"}
+    return {"said": lines[0].group(), "solved": lines[0][1] == "✓"}
 
 
 def _watched() -> Iterator[tuple[str, object]]:
@@ -179,7 +185,9 @@ def _watched() -> Iterator[tuple[str, object]]:
     for name, module in list(sys.modules.items()):
         if isinstance(module, ModuleType) and (name in WATCHED or name.startswith("nbvae")):
             named = {f"{name}.{key}": value for key, value in vars(module).items()}
-            named |= {f"check {key}": value for key, value in vars(module).get("CHECKS", {}).items()}
+            named |= {
+                f"check {key}": value for key, value in vars(module).get("CHECKS", {}).items()
+            }
             yield from ((key, value) for key, value in named.items() if _is_relied_on(value))
 
 
@@ -187,11 +195,11 @@ def _is_relied_on(value: object) -> bool:
     return callable(value) or hasattr(value, "diagnose")
 
 
-def _say(write: int, **verdict: str) -> None:
+def _say(write: int, **verdict: Any) -> None:
     os.write(write, json.dumps(verdict).encode()[:LONGEST])
 
 
-def _heard(read: int, seconds: float) -> dict[str, str]:
+def _heard(read: int, seconds: float) -> dict[str, Any]:
     """Wait for the verdict."""
     text, until = b"", time.monotonic() + seconds
     while len(text) <= LONGEST:
@@ -202,8 +210,9 @@ def _heard(read: int, seconds: float) -> dict[str, str]:
             break
         text += part
     try:
-        return {str(key): str(value) for key, value in json.loads(text).items()}
-    except (ValueError, AttributeError):
+        verdict = json.loads(text)
+        return {"said": str(verdict["said"]), "solved": verdict.get("solved") is True}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {"said": ENDED}
 
 
@@ -216,7 +225,7 @@ def _copy(folder: Path) -> Path:
 
 def _in_a_line(error: BaseException) -> str:
     lines = f"{type(error).__name__}: {error}".splitlines()
-    return lines[0][:LONGEST // 10]
+    return lines[0][: LONGEST // 10]
 
 
 def _shell() -> Any:
@@ -224,8 +233,10 @@ def _shell() -> Any:
     from IPython.core.history import HistoryManager
     from IPython.core.interactiveshell import InteractiveShell
 
-    HistoryManager.enabled = False  # it has a thread and a file
-    return InteractiveShell.instance(colors="nocolor", cache_size=0)
+    HistoryManager.enabled = False  # type: ignore[assignment]  # it has a thread and a file
+    shell: Any = InteractiveShell.instance(colors="nocolor", cache_size=0)
+    shell.system = shell.system_raw  # no terminal for `!` lines
+    return shell
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def _set_by(module: ast.Module) -> Iterator[str]:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             yield statement.name
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            yield from (n.id for n in ast.walk(statement) if isinstance(n, ast.Name))
+            names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+            yield from (name.id for name in names if isinstance(name.ctx, ast.Store))
 
 
 def stub(source: str) -> str:

@@ -2,7 +2,7 @@
 
 The two are processes, joined by a socket. The check gets a `Remote` in place of the student's
 function: calling it sends the arguments over, runs the function there, and brings the result back.
-Only data go over: numbers, text, arrays, tensors, tables (`DATA`). A function stays where it is, and
+Only data go over: numbers, text, arrays, tensors, tables (`DATA`). A function stays where it is;
 its `Remote` goes over. So an answer can't reach what judges it, only reply to it.
 
 What a function does to its arguments, arrays and random generators, is repeated on the other side.
@@ -14,7 +14,7 @@ import random
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from typing import Any
 
 LARGEST = 2**28  # bytes in a message
@@ -215,8 +215,6 @@ class _Pickler(pickle.Pickler):
         """Say how to rebuild what doesn't rebuild itself from `DATA` alone."""
         torch, anndata = sys.modules.get("torch"), sys.modules.get("anndata")
         if torch and isinstance(thing, torch.Tensor):
-            if thing.requires_grad and not thing.is_leaf:
-                raise WallError("a tensor with its gradient")
             plain = thing.detach().to_dense().cpu() if thing.is_sparse else thing.detach().cpu()
             floats = plain.float() if plain.dtype is torch.bfloat16 else plain
             return _tensor, (floats.numpy(), plain.dtype, thing.requires_grad)
@@ -225,7 +223,7 @@ class _Pickler(pickle.Pickler):
         if anndata and isinstance(thing, anndata.AnnData):
             parts = {key: dict(getattr(thing, key)) for key in ("obsm", "varm", "layers", "uns")}
             return _anndata, (thing.X, thing.obs, thing.var, parts)
-        return NotImplemented
+        return _as_data(thing)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -247,6 +245,27 @@ class _Unpickler(pickle.Unpickler):
 
 def _name_of(thing: Any) -> tuple[Any, Any]:
     return getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+
+
+def _as_data(thing: Any) -> Any:
+    """Say how to rebuild as plain data what is like data: a named tuple, a generator, an array."""
+    kind = type(thing)
+    if _name_of(kind) in DATA or _name_of(thing) in DATA or isinstance(thing, type):
+        return NotImplemented
+    for plain in (int, float, str):
+        if isinstance(thing, plain):
+            return plain, (plain(thing),)  # type: ignore[arg-type]
+    for sequence in (tuple, list):
+        if isinstance(thing, sequence):
+            return sequence, (list(thing),)
+    if isinstance(thing, dict):
+        return dict, (list(thing.items()),)
+    if isinstance(thing, Iterator | KeysView | ValuesView | ItemsView):
+        return list, (list(thing),)
+    if hasattr(kind, "__array__") and kind.__module__.partition(".")[0] != "numpy":
+        array = thing.__array__()
+        return array.__reduce__() if type(array).__module__ == "numpy" else NotImplemented
+    return NotImplemented
 
 
 def _tensor(array: Any, dtype: Any, requires_grad: bool) -> Any:
