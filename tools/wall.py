@@ -254,7 +254,7 @@ def _as_data(thing: Any) -> Any:
         return NotImplemented
     for plain in (int, float, str):
         if isinstance(thing, plain):
-            return plain, (plain(thing),)  # type: ignore[arg-type]
+            return plain, (plain(thing),)
     for sequence in (tuple, list):
         if isinstance(thing, sequence):
             return sequence, (list(thing),)

@@ -1,6 +1,7 @@
 """Some hundred students, clumsy and hostile: each exercise gets what it deserves."""
 
 import contextlib
+import tempfile
 import time
 from pathlib import Path
 
@@ -122,16 +123,19 @@ def test_loops_cost_their_time_and_no_more(book, tmp_path):
     assert time.monotonic() - start < SECONDS + 15
 
 
-def test_nothing_is_left_running(book, tmp_path):
+def test_nothing_is_left_running(book, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here"))
+    for folder in ("here", "class"):
+        (tmp_path / folder).mkdir()
     lives_on = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(500)"
-    before = set(judges())
-    graded(book, tmp_path, {"ada": [lives_on]})
-    assert set(judges()) <= before
+    graded(book, tmp_path / "class", {"ada": [lives_on]})
+    assert list(working_below(tmp_path / "here")) == []
+    assert list((tmp_path / "here").iterdir()) == []
 
 
-def judges():
-    """The processes that judge, or come from one that does."""
+def working_below(folder):
+    """The processes that work in a folder, or did until it was removed."""
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
-            if b"judge.py" in (place / "cmdline").read_bytes():
+            if (place / "cwd").readlink().as_posix().startswith(str(folder)):
                 yield place.name
