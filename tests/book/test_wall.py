@@ -180,7 +180,7 @@ def messages():
     yield struct.pack(">Q", 2**62)
 
 
-@pytest.mark.parametrize("message", messages())
+@pytest.mark.parametrize("message", list(messages()))
 def test_code_does_not_go_over(message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here, there = socket.socketpair()
