@@ -188,7 +188,11 @@ WRONG = [
     ("10.4", mixed_within, "still apart"),
     ("10.4", mixed_in_pairs, "too good"),
     ("10.4", lambda z, b: np.random.default_rng(0).permuted(z, axis=0), "separate ways"),
-    ("10.4", lambda z, b: z[np.random.default_rng(0).integers(len(z), size=len(z))], "each point once"),
+    (
+        "10.4",
+        lambda z, b: z[np.random.default_rng(0).integers(len(z), size=len(z))],
+        "each point once",
+    ),
     ("10.5", lambda z, b, k: near(z, k), "one number"),
     ("10.5", lambda z, b, k: near(z, k).mean(), "stay apart"),
     ("10.5", lambda z, b, k: -near(z, b).mean(), "mixes everything"),

@@ -148,7 +148,11 @@ WRONG = [
     ("1.2", lambda z, f: np.exp(-f * z), "is taken for the mean"),
     ("1.2", lambda z, f: np.array([z, z]) ** f, "one number"),
     ("1.3", lambda c, s: c.var() / c.mean(), "left out"),
-    ("1.3", lambda c, s: np.mean((c - expected(c, s)) ** 2 / expected(c, s)), "its own expectation"),
+    (
+        "1.3",
+        lambda c, s: np.mean((c - expected(c, s)) ** 2 / expected(c, s)),
+        "its own expectation",
+    ),
     ("1.3", lambda c, s: c.sum() * index_by_dot(c, s), "sum of squares"),
     ("1.3", lambda c, s: (c - expected(c, s)) ** 2, "one for each cell"),
     ("1.3", lambda c, s: (c / s).var() / (c / s).mean() * s.mean(), "divided out before"),

@@ -221,7 +221,9 @@ RIGHT = {
     "5.3": (
         lambda m, v: (m**2 + v.exp() - 1 - v).sum(1) / 2,
         lambda m, v: kl_divergence(Normal(m, (v / 2).exp()), Normal(0.0, 1.0)).sum(-1),
-        lambda m, v: [0.5 * float((a * a + b.expm1() - b).sum()) for a, b in zip(m, v, strict=True)],
+        lambda m, v: [
+            0.5 * float((a * a + b.expm1() - b).sum()) for a, b in zip(m, v, strict=True)
+        ],
         lambda m, v: -0.5 * torch.einsum("nk->n", 1 + v - m.pow(2) - v.exp()).float(),
     ),
     "5.4": (

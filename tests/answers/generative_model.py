@@ -178,7 +178,9 @@ WRONG = [
     ("3.1", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 2.0, rng)), "same θ"),
     (
         "3.1",
-        told(lambda y, n, t, rng: rng.poisson(n * special.softmax(y, axis=1) * rng.gamma(t, 1 / t))),
+        told(
+            lambda y, n, t, rng: rng.poisson(n * special.softmax(y, axis=1) * rng.gamma(t, 1 / t))
+        ),
         "share a gene's gamma factor",
     ),
     (

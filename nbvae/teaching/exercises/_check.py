@@ -120,7 +120,11 @@ def _undisturbed(seed: int) -> Iterator[None]:
     """Run with random numbers of its own and without warnings; leave the reader's as they were."""
     token, state = _SEED.set(seed), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with (
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             np.random.seed(seed)
@@ -128,4 +132,3 @@ def _undisturbed(seed: int) -> Iterator[None]:
     finally:
         np.random.set_state(state)
         _SEED.reset(token)
-from nbvae.teaching.exercises._reading import close  # TEMP

@@ -87,7 +87,7 @@ def _moments_by_summing(px_mean: float, theta: float, kappa: float) -> tuple[flo
     return mean, (left * count**2).sum() - mean**2, left[0]
 
 
-@exercise("10.2", "so 0.15 against 0.85 is far beyond what centring stands.")
+@exercise("10.2", "so 0.15 against 0.85 is far beyond what centring can stand.")
 def check_partner_is_right(partner_is_right: Callable) -> Diagnosis:
     """Centre two small tables and look for the nearest point, over many pairs of shares."""
     grid = np.arange(1, 40) / 40
@@ -249,7 +249,9 @@ def check_integration_score(integration_score: Callable) -> Diagnosis:
         names = np.array(["B", "NK", "T"])[kinds]
         good, rivals = _embeddings(centres, kinds, batch, lacks, rng)
 
-        def score_of(points: np.ndarray, batch: np.ndarray = batch, names: np.ndarray = names) -> float:
+        def score_of(
+            points: np.ndarray, batch: np.ndarray = batch, names: np.ndarray = names
+        ) -> float:
             return float(number(integration_score(points.copy(), batch.copy(), names.copy())))
 
         if not np.isfinite(score := score_of(good)):

@@ -171,7 +171,7 @@ def _normalised(counts: np.ndarray, library: np.ndarray) -> np.ndarray:
     return counts / library * library.mean()
 
 
-@exercise("1.4", "a significant difference between cells of which you know that they are alike.")
+@exercise("1.4", "a significant difference between cells that you know to be alike.")
 def check_spurious(spurious: Callable) -> Diagnosis:
     """Test the two groups by shares, which should agree, and by logs, which should not."""
     drawn = []

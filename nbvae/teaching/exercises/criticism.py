@@ -10,6 +10,7 @@ from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, in
 from nbvae.teaching.exercises._drawing import IMPOSSIBLE, SIGMAS, generator_slip
 from nbvae.teaching.exercises._reading import array, close, compare, number
 
+
 @exercise("8.1", "and a tie counts half, so that a table of zeros is neither low nor high.")
 def check_p_value(p_value: Callable) -> Diagnosis:
     """Replicates below, ties and more above; then nothing but ties."""

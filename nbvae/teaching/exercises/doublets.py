@@ -52,9 +52,7 @@ def check_doublets(doublets: Callable) -> Diagnosis:
         return complaint
     two = np.argsort(-x[:, :N_CELLS], axis=1)[:, :2].T
     pairs = _Pairs(x, *two)
-    return (
-        _wrong_libraries(pairs, case) or _wrong_scatter(pairs, case) or generator_slip(draw)
-    )
+    return _wrong_libraries(pairs, case) or _wrong_scatter(pairs, case) or generator_slip(draw)
 
 
 def _case(rng: np.random.Generator) -> _Case:
@@ -100,7 +98,9 @@ def _wrong_scatter(pairs: _Pairs, case: _Case) -> Diagnosis:
     theta = case.theta[N_CELLS:]
     of_two = [case.library[c][:, None] * case.shares[c, N_CELLS:] for c in pairs[1:]]
     mean, x = sum(of_two), pairs.x[:, N_CELLS:]
-    by_table = x.reshape(N_TABLES, N_CELLS, -1).mean(1) / mean.reshape(N_TABLES, N_CELLS, -1).mean(1)
+    by_table = x.reshape(N_TABLES, N_CELLS, -1).mean(1) / mean.reshape(N_TABLES, N_CELLS, -1).mean(
+        1
+    )
     if by_table.std() > 0.25:
         return "all cells share a gene's gamma factor: give rng.gamma the size of the table."
     if abs(by_table.mean() - 1) > 0.1:

@@ -213,8 +213,8 @@ _MEANS: dict[str, Callable[[float, float, float], float]] = {
     "the factor is upside down: (θ + ε)/θ": lambda x, t, e: x * t / (t + e) - e,
     "the ε beside μ is missing": lambda x, t, e: x * (t + e) / t,
     "ε is added; it has to come off μ": lambda x, t, e: x * (t + e) / t + e,
-    "a negative result was cut off; the task asks for it": lambda x, t, e: (
-        max(0.0, x * (t + e) / t - e)
+    "a negative result was cut off; the task asks for it": lambda x, t, e: max(
+        0.0, x * (t + e) / t - e
     ),
     "this is the true mean: the constants move it": lambda x, t, e: x,
 }

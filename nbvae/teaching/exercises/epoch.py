@@ -35,7 +35,9 @@ def check_one_epoch(one_epoch: Callable) -> Diagnosis:
 def _cells_met(seen: list[Tensor], n_cells: int, batch_size: int) -> Diagnosis:
     met = sorted(_order(seen))
     if len(met) < n_cells:
-        return f"only {len(met)} of {n_cells} cells were met: is the smaller last minibatch dropped?"
+        return (
+            f"only {len(met)} of {n_cells} cells were met: is the smaller last minibatch dropped?"
+        )
     if met != [float(i) for i in range(1, n_cells + 1)]:
         return "some cells were met more than once: permute them, do not draw with replacement."
     if max(len(batch) for batch in seen) > batch_size:

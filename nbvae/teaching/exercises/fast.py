@@ -30,7 +30,9 @@ def check_residual(residual: Callable) -> Diagnosis:
     """Compare with finite differences of scipy's log-probability, by log μ."""
     rng = inputs()
     mu, theta = rng.uniform(1.5, 4, 4), rng.uniform(0.4, 3, 4)
-    cases = [(float(x), float(m), float(t)) for x, m, t in zip([5, 0, 2, 9], mu, theta, strict=True)]
+    cases = [
+        (float(x), float(m), float(t)) for x, m, t in zip([5, 0, 2, 9], mu, theta, strict=True)
+    ]
     cases.append((40.0, 4.0, 1e5))
     slips = {
         "this is the Poisson's residual, which the formula becomes only for large θ":

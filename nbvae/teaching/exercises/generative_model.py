@@ -12,7 +12,7 @@ from nbvae.teaching.exercises._reading import apart, array, close, compare, sequ
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.5]])  # of exercise 3.1's two kinds of cells
 
 
-@exercise("3.1", "four lines, and a cell. Most of what is left of the book runs them backwards.")
+@exercise("3.1", "four lines, and a cell. Most of the rest of the book runs them backwards.")
 def check_tell(tell: Callable) -> Diagnosis:
     """Many cells from a decoder that ignores all but one bit of z; compare each kind's counts."""
     rng, n_cells = inputs(), 4000
@@ -130,7 +130,7 @@ def _tied_genes(x: np.ndarray, mean: np.ndarray) -> Diagnosis:
     return None
 
 
-@exercise("3.2", "so much of what looks like scatter is a mixture of kinds (Figure 2.4).")
+@exercise("3.2", "much of what looks like scatter can be a mixture of kinds (Figure 2.4).")
 def check_apparent_theta(apparent_theta: Callable) -> Diagnosis:
     """Add up the two distributions, count by count, and take moments."""
     rng = inputs()

@@ -17,7 +17,9 @@ from nbvae.teaching.exercises._reading import apart, array, close, compare, numb
 def check_kl_normals(kl_normals: Callable) -> Diagnosis:
     """Compare with torch.distributions, then with the usual slips."""
     rng = inputs()
-    cases = [tuple(map(float, case)) for case in rng.uniform([1, -1, -1, 0.3], [2, -0.3, 0, 1], (3, 4))]
+    cases = [
+        tuple(map(float, case)) for case in rng.uniform([1, -1, -1, 0.3], [2, -0.3, 0, 1], (3, 4))
+    ]
     cases += [(1.3, 0.8, 1.3, -0.9)]
     slips = {
         "this is KL(2 ‖ 1): the expectation is over the first distribution":
@@ -97,7 +99,8 @@ def _wrong_draws(
     if not arrays:
         return "h was never asked for the draws: the score function weighs the values h(z)."
     slips = {
-        "z has the variance in place of the standard deviation: s = exp(½ log s²)": mean + s2 * noise,
+        "z has the variance in place of the standard deviation: s = exp(½ log s²)": mean
+        + s2 * noise,
         "z is the noise: the draws are m + s ε": noise,
         "z has log s² in place of s": mean + np.log(s2) * noise,
     }
@@ -107,7 +110,9 @@ def _wrong_draws(
         for complaint, slip in slips.items():
             if close(at, slip, within=1e-5):
                 return f"{complaint}."
-        return "this asks h beside the draws, for its slope; here only h at z = m + s ε may be used."
+        return (
+            "this asks h beside the draws, for its slope; here only h at z = m + s ε may be used."
+        )
     return None
 
 
@@ -212,7 +217,7 @@ def _far_away(bound: Callable, log_weights: np.ndarray, right: np.ndarray) -> Di
     return None
 
 
-@exercise("4.4", "draws from q never visit the tails, so that the average stays too low.")
+@exercise("4.4", "draws from q never visit the tails, so the average stays too low.")
 def check_too_sure(too_sure: Callable) -> Diagnosis:
     """Run the bound with a thousand draws, a hundred times."""
     logvar = float(number(too_sure(), "log s²"))

@@ -217,10 +217,7 @@ def check_hold_out(hold_out: Callable) -> Diagnosis:
         taken = {group: int(held[groups == group].sum()) for group in sizes}
         if taken != right:
             return _wrong_shares(taken, right, sizes)
-    return (
-        generator_slip(lambda r: hold_out(groups, fraction, r))
-        or _never_drawn(np.array(draws))
-    )
+    return generator_slip(lambda r: hold_out(groups, fraction, r)) or _never_drawn(np.array(draws))
 
 
 def _marks(value: object, n_cells: int) -> np.ndarray:
