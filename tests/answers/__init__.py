@@ -1,4 +1,4 @@
-"""Answers to every exercise, a module per chapter: RIGHT, three ways or more each; WRONG, with the diagnosis.
+"""Answers to every exercise, a module per chapter: RIGHT, several each; WRONG, and why.
 
 RIGHT maps the number of an exercise to right answers that are written differently.
 WRONG lists (number, answer, words of the diagnosis), the likeliest mistake first.

@@ -1,4 +1,4 @@
-"""Reading answers, in whatever type they come, and comparing them as exactly as that type allows."""
+"""Reading answers of any type, and comparing them as exactly as that type allows."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,8 +9,7 @@ from scipy import sparse
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, WrongFormError, solved
 
-Slip = Callable[..., Any]
-Slips = Mapping[str, Slip | tuple[Slip, ...]]  # a complaint, and what it makes of a case
+Slips = Mapping[str, Any]  # under a complaint: what it makes of a case, or several such functions
 
 
 def array(
@@ -56,7 +55,7 @@ def number(value: object, what: str = "the answer") -> np.floating:
     found = array(value, what=what)
     if found.size != 1:
         raise WrongFormError(f"{what} should be one number, not an array of shape {found.shape}")
-    return found.reshape(())[()]
+    return found.dtype.type(found.item())
 
 
 def numbers(value: object, names: Sequence[str]) -> list[np.floating]:
@@ -192,7 +191,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, torch.Tensor):
         dense = value.detach().to_dense() if value.layout is not torch.strided else value.detach()
         return (dense.float() if dense.dtype is torch.bfloat16 else dense).cpu().numpy()
-    if sparse.issparse(value):
+    if isinstance(value, sparse.spmatrix | sparse.sparray):
         return value.toarray()
     if isinstance(value, Iterator):
         value = list(value)

@@ -115,7 +115,7 @@ def check_partner_is_right(partner_is_right: Callable) -> Diagnosis:
         ),
     }  # fmt: skip
     for complaint, several in slips.items():
-        if any((values == slip).all() for slip in np.atleast_2d(several)):
+        if any((values == slip).all() for slip in np.atleast_2d(np.asarray(several))):
             return f"{complaint}."
     first = int((values != right).argmax())
     verdict = "right" if right[first] else "wrong"

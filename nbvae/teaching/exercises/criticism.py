@@ -15,7 +15,7 @@ from nbvae.teaching.exercises._reading import array, close, compare, number
 def check_p_value(p_value: Callable) -> Diagnosis:
     """Replicates below, ties and more above; then nothing but ties."""
     rng = inputs()
-    cases = []
+    cases: list[tuple] = []
     for below, ties, above in ((3, 2, 5), (6, 4, 3), (0, 7, 2)):
         values = np.r_[rng.uniform(0, 3, below), np.full(ties, 4.0), rng.uniform(5, 9, above)]
         cases.append((4.0, rng.permutation(values)))
@@ -70,7 +70,8 @@ def check_cells_needed(cells_needed: Callable) -> Diagnosis:
         "the gain is not squared": _rounded(lambda s, r, d, k: k**2 * 2 * (1 - r) * s**2 / d),
         "the correlation has the wrong sign: what the models share cancels in a difference":
         _rounded(lambda s, r, d, k: 2 * (1 + r) * (k * s / d) ** 2),
-        "r stands alone: Var(a − b) has 1 − r": _rounded(lambda s, r, d, k: 2 * r * (k * s / d) ** 2),
+        "r stands alone: Var(a − b) has 1 − r":
+        _rounded(lambda s, r, d, k: 2 * r * (k * s / d) ** 2),
         "r is squared; a covariance is r s²":
         _rounded(lambda s, r, d, k: 2 * (1 - r**2) * (k * s / d) ** 2),
         "the formula is right; round up to a whole number of cells": (

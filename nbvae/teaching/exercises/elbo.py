@@ -64,7 +64,8 @@ def _wrong_elbo(answer: np.ndarray, case: Arguments) -> str:
         "the likelihood is averaged over genes; sum it": reconstruction / x.shape[1] + kl,
         "the KL is averaged over the coordinates; sum it": reconstruction + kl / mean.shape[1],
         "the factor ½ of the KL is missing": reconstruction + 2 * kl,
-        "the log-variance is used as the logarithm of a standard deviation": reconstruction + variance,
+        "the log-variance is used as the logarithm of a standard deviation":
+        reconstruction + variance,
         "θ and 1/θ are swapped": swapped,
         "there is a constant in a logarithm, and rare genes are as small as it is":
         with_other(constant=1e-4),

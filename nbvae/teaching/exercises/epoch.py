@@ -125,8 +125,7 @@ class _WatchedSGD(torch.optim.SGD):
     def step(self, closure: Any = None) -> Any:
         """Compare the gradient with the one that the last minibatch has at these weights."""
         weight, events = self.module.weight, self.module.events
-        cleared = weight.grad is None or not weight.grad.any()
-        if cleared or not self.module.seen:
+        if weight.grad is None or not weight.grad.any() or not self.module.seen:
             events.append("step without")
         else:
             fresh = -2 * (self.module.seen[-1][:, 0] - weight.detach()).mean()

@@ -48,7 +48,8 @@ def check_kl_normals(kl_normals: Callable) -> Diagnosis:
         "log s₂² − log s₁² lacks its half": lambda m1, v1, m2, v2: (
             _kl(m1, v1, m2, v2) + 0.5 * (v2 - v1)
         ),
-        "log s₂² − log s₁² is missing": lambda m1, v1, m2, v2: _kl(m1, v1, m2, v2) - 0.5 * (v2 - v1),
+        "log s₂² − log s₁² is missing":
+        lambda m1, v1, m2, v2: _kl(m1, v1, m2, v2) - 0.5 * (v2 - v1),
         "the −1 is missing: the KL of two equal distributions is 0":
         (lambda *case: _kl(*case) + 0.5, lambda *case: _kl(*case) + 1),
         "the quotient of the variances is upside down: s₁² over s₂²": lambda m1, v1, m2, v2: (

@@ -94,7 +94,7 @@ def check_neighbours_agree(neighbours_agree: Callable) -> Diagnosis:
         "these are the farthest cells, not the nearest": lambda z, y, k: _agreement(z, y, -k, None),
         "this is the share of neighbours with another label":
         lambda z, y, k: 1 - _agreement(z, y, 1, k + 1),
-        "this takes a vote of the neighbours, as the chapter's score does; here shares are averaged":
+        "this takes a vote of the neighbours, as the chapter's score does; average the shares":
         (lambda z, y, k: _votes(z, y, k, half=False), lambda z, y, k: _votes(z, y, k, half=True)),
         "this looks at the k-th neighbour alone": lambda z, y, k: _agreement(z, y, k, k + 1),
         "it is the number of neighbours; divide by k":

@@ -30,7 +30,8 @@ def check_zero_probability(zero_probability: Callable) -> Diagnosis:
         "this is one over the probability: the sign of the power": lambda m, t: 1 / _zeros(m, t),
         "the power is θ, not μ": lambda m, t: (t / (t + m)) ** m,
         "Γ(θ) cancels: the gamma's density has it below the line, its integral above":
-        (lambda m, t: _zeros(m, t) / special.gamma(t), lambda m, t: _zeros(m, t) * special.gamma(t)),
+        (lambda m, t: _zeros(m, t) / special.gamma(t),
+         lambda m, t: _zeros(m, t) * special.gamma(t)),
         "θ^θ is missing, from the gamma's density": lambda m, t: (t + m) ** -t,
     }  # fmt: skip
     return compare(zero_probability, _zeros, cases, slips, names=("μ", "θ"))
@@ -178,7 +179,7 @@ _ESTIMATES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     lambda c, s: _moments(c, _cell_means(c, s), 0.0),
     "the scatter of the libraries is taken for scatter of the gene: use each cell's ℓρ":
     lambda c, s: _moments(c, _one_mean(c), _one_mean(c)),
-    "the counts were divided by their libraries; the Poisson's part of their variance is not μ then":
+    "the counts were divided by their libraries; the Poisson's part of their variance is not μ":
     lambda c, s: _moments(
         _normalised(c, s), _one_mean(_normalised(c, s)), _one_mean(_normalised(c, s))
     ),

@@ -38,7 +38,8 @@ def check_kl_weight(kl_weight: Callable) -> Diagnosis:
     slips = {
         "it jumps once an epoch; let progress count as a part of an epoch":
         (lambda e, p, w: min(1, e / w), lambda e, p, w: min(1, (e - 1) / w)),
-        "one epoch too far: in epoch 1 no epoch has passed yet": lambda e, p, w: min(1, (e + p) / w),
+        "one epoch too far: in epoch 1 no epoch has passed yet":
+        lambda e, p, w: min(1, (e + p) / w),
         "it rises above 1 after the warm-up": lambda e, p, w: (e - 1 + p) / w,
         "after the warm-up it should stay at 1":
         lambda e, p, w: (e - 1 + p) / w if e <= w else 0,
@@ -96,7 +97,8 @@ def check_epochs_to_travel(epochs_to_travel: Callable) -> Diagnosis:
         "1e-9 first": lambda d, r, n, b: math.ceil(math.ceil(d / r) / math.ceil(n / b)),
         "this counts parts of steps as parts of an epoch, and a last small minibatch as a part of "
         "a step": (
-            lambda d, r, n, b: math.ceil(d / r * b / n), lambda d, r, n, b: math.ceil(d / r / (n / b))
+            lambda d, r, n, b: math.ceil(d / r * b / n),
+            lambda d, r, n, b: math.ceil(d / r / (n / b))
         ),
         "an epoch too many where the steps fit exactly: round up, don't add one":
         lambda d, r, n, b: _steps(d, r) // math.ceil(n / b) + 1,
@@ -177,7 +179,7 @@ def _argmin(curve: Sequence[float], until: int | None = None) -> int:
     return int(np.argmin(curve[:until])) + 1
 
 
-_STOPS: dict[str, tuple[Callable[..., tuple[int, int]], ...]] = {
+_STOPS: dict[str, tuple[Callable[..., tuple[int, ...]], ...]] = {
     "epochs count from 1": (lambda c, p: tuple(e - 1 for e in _stopped(c, p)),
                             lambda c, p: (_stopped(c, p)[0] - 1, _stopped(c, p)[1])),
     "the best epoch comes first, then the last": (lambda c, p: _stopped(c, p)[::-1],),
@@ -199,7 +201,8 @@ _STOPS: dict[str, tuple[Callable[..., tuple[int, int]], ...]] = {
     "a lower −ELBO is better": (lambda c, p: _stopped([-value for value in c], p),),
     "this is the loss of the best epoch; its number was asked for":
     (lambda c, p: (int(c[_stopped(c, p)[0] - 1]), _stopped(c, p)[1]),),
-    "the best epoch is not the one at which training stops": (lambda c, p: (_stopped(c, p)[1],) * 2,),
+    "the best epoch is not the one at which training stops":
+    (lambda c, p: (_stopped(c, p)[1],) * 2,),
 }  # fmt: skip
 
 
@@ -246,8 +249,7 @@ def _wrong_shares(taken: dict[str, int], right: dict[str, int], sizes: dict[str,
 
 def _never_drawn(draws: np.ndarray) -> Diagnosis:
     """Each cell has its chance; after sixty draws of three tenths none is left out."""
-    missed = (~draws[:, :]).all(axis=0)
-    if missed[draws.any(axis=0).argmin()]:
+    if not draws.any(axis=0).all():
         return "some cells are never held out: within a group each should have the same chance."
     return None
 

@@ -86,7 +86,8 @@ def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
         "the last of E epochs has the number E − 1": lambda n: _weight(n) + 1 / 400,
         "the weight is 1 only if the run is longer than the warm-up": lambda n: 1.0,
         "a number of epochs is whole: round it": (
-            lambda n: (min(400, 8e6 / n) - 1) / 400, lambda n: max(0.0, (min(400, 8e6 / n) - 1) / 400)
+            lambda n: (min(400, 8e6 / n) - 1) / 400,
+            lambda n: max(0.0, (min(400, 8e6 / n) - 1) / 400)
         ),
         "the number of epochs is rounded to the nearest; this rounds it down or up": (
             lambda n: (max(1, min(400, math.floor(8e6 / n))) - 1) / 400,
