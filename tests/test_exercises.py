@@ -126,6 +126,7 @@ def test_an_answer_of_any_type_is_refused_in_words(number, answer, verdict):
         return
     line = verdict(number, lambda *arguments: answer)
     assert line.startswith("✗")
+    assert "your code stopped" not in line
 
 
 def test_a_class_without_a_line_of_its_own_is_not_solved_yet(verdict):

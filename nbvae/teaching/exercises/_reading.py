@@ -95,10 +95,13 @@ def truth(value: object, what: str = "the answer") -> bool:
         WrongFormError: it is neither.
 
     """
-    found = _plain(value)
-    if np.size(found) != 1 or np.asarray(found).item() not in (0, 1):
+    try:
+        found = np.asarray(_plain(value))
+    except ValueError:  # lists of different length
+        found = np.zeros(0)
+    if found.size != 1 or found.item() not in (0, 1):
         raise WrongFormError(f"{what} should be True or False, not {_kind(value)}")
-    return bool(np.asarray(found).item())
+    return bool(found.item())
 
 
 def close(a: object, b: object, *, within: float = 1e-6) -> bool:

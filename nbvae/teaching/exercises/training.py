@@ -224,7 +224,11 @@ def check_hold_out(hold_out: Callable) -> Diagnosis:
 
 
 def _marks(value: object, n_cells: int) -> np.ndarray:
-    held = np.asarray(solved(value))
+    held = value.numpy() if isinstance(value, torch.Tensor) else solved(value)
+    try:
+        held = np.asarray(held)
+    except ValueError:  # lists of different length
+        held = np.zeros(0)
     if held.dtype != bool or held.shape != (n_cells,):
         kind = f"{held.dtype} {held.shape}"
         raise WrongFormError(f"it should be {n_cells} booleans, one per cell, not {kind}")
@@ -257,7 +261,11 @@ def _never_drawn(draws: np.ndarray) -> Diagnosis:
 @exercise("6.6", "and the trainer said nothing: it can't know what a good loss would be.")
 def check_ruin(ruin: Callable) -> Diagnosis:
     """Train with the answer's settings and with the defaults, 20 epochs on the sample."""
-    settings = dict(solved(ruin()))
+    answer = solved(ruin())
+    try:
+        settings = dict(answer)
+    except (TypeError, ValueError):
+        return f"settings by name were asked for, a dictionary, not {answer!r}."
     if taken := settings.keys() & _CHECKS_OWN:
         return f"{', '.join(sorted(taken))} is the check's own: choose other settings."
     known = {field.name: field.default for field in fields(TrainerSettings)}
