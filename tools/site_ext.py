@@ -1,7 +1,13 @@
-"""Sphinx extension of the book's site: nothing comes from another host, buttons need an address."""
+"""Sphinx extension of the book's site.
+
+Nothing comes from another host, buttons need an address, and the pages whose figures move share
+one copy of their script.
+"""
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -9,6 +15,8 @@ from sphinx.util.fileutil import copy_asset
 
 # Of the 13 MB that the package holds, what pages with TeX input and CHTML output can ask for.
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
+LIVING = 'class="nbvae-living"'
+FIRST = ("core.js", "maths.js")  # what the figures' own scripts build on
 
 
 def offer_repository(app: Sphinx, config: Config) -> None:
@@ -32,8 +40,37 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
         copy_asset(source / part, target / folder)
 
 
+def living_folder() -> Path:
+    """Return where the living figures are, without importing PyTorch for it."""
+    package = find_spec("nbvae")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("The book needs its package: install it with `pip install -e .`")
+    return Path(package.origin).parent / "teaching" / "living"
+
+
+def write_living(app: Sphinx) -> None:
+    """Join the scripts of the living figures to one, and put it with their style into the site."""
+    if app.builder.format != "html":
+        return
+    folder, target = living_folder(), Path(app.outdir) / "_static"
+    target.mkdir(parents=True, exist_ok=True)
+    files = sorted(folder.glob("*.js"), key=lambda path: (path.name not in FIRST, path.name))
+    joined = "".join(path.read_text(encoding="utf-8") for path in files)
+    (target / "living.js").write_text(joined, encoding="utf-8")
+    copy_asset(folder / "living.css", target)
+
+
+def load_living(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Give script and style to the pages that have a living figure."""
+    if LIVING in context.get("body", ""):
+        app.add_js_file("living.js", loading_method="defer")
+        app.add_css_file("living.css")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the two."""
+    """Register them."""
     app.connect("config-inited", offer_repository)
+    app.connect("builder-inited", write_living)
+    app.connect("html-page-context", load_living)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
