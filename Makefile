@@ -17,7 +17,7 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve types check test robust parity bench mutants census outputs student grade clean
+.PHONY: help book serve types check test robust parity bench mutants census outputs front student grade clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make mutants  break each formula of the core and see a test fail (half an hour)"
 	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
+	@echo "make front    train a model and store the front page's map of its cells"
 	@echo "make student  write student/, the notebooks without the solutions"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make clean    remove what was built (not .venv, not student/)"
@@ -74,6 +75,9 @@ census: $(READY)
 
 outputs: $(READY)
 	$(BIN)/python tools/outputs.py
+
+front: $(READY)
+	$(BIN)/python tools/front_page.py
 
 student: $(READY)
 	$(BIN)/python tools/student.py

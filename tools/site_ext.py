@@ -1,9 +1,10 @@
 """Sphinx extension of the book's site.
 
-Nothing comes from another host, buttons need an address, and the pages whose figures move share
-one copy of their script.
+Nothing comes from another host, buttons need an address, the pages whose figures move share one
+copy of their script, and no page loads what it doesn't need.
 """
 
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,14 @@ from sphinx.util.fileutil import copy_asset
 
 # Of the 13 MB that the package holds, what pages with TeX input and CHTML output can ask for.
 MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
+# FontAwesome's script, 1.5 MB, draws what its fonts draw already. And preloaded fonts are refused
+# where a page is opened as a file.
+NEEDLESS = re.compile(
+    r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>'
+    r'|\s*<link rel="preload" as="font"[^>]*/fontawesome/[^>]*>'
+)
 LIVING = 'class="nbvae-living"'
-FIRST = ("core.js", "maths.js")  # what the figures' own scripts build on
+FIRST = ("core.js", "maths.js", "states.js")  # what the figures' own scripts build on
 
 
 def offer_repository(app: Sphinx, config: Config) -> None:
@@ -67,10 +74,23 @@ def load_living(app: Sphinx, page: str, template: str, context: dict[str, Any], 
         app.add_css_file("living.css")
 
 
+def lighten(app: Sphinx, error: Exception | None) -> None:
+    """Take off the pages what the theme puts there and this book does without."""
+    if error or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        if "_static" not in page.parts:
+            text = page.read_text(encoding="utf-8")
+            page.write_text(NEEDLESS.sub("", text), encoding="utf-8")
+    for script in Path(app.outdir).glob("_static/vendor/fontawesome/*/js/*"):
+        script.unlink()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register them."""
     app.connect("config-inited", offer_repository)
     app.connect("builder-inited", write_living)
     app.connect("html-page-context", load_living)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

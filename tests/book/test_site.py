@@ -2,14 +2,12 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
 import sample
+from building import build
 from notebooks import ROOT, repository, write
 
 pytestmark = pytest.mark.slow
@@ -56,16 +54,6 @@ class Page(HTMLParser):
         local = [load for load in self.loads if not REMOTE.match(load) and ":" not in load]
         paths = [unquote(urldefrag(load).url.split("?")[0]) for load in local]
         return [path for path in paths if not (self.path.parent / path).exists()]
-
-
-def build(source, out):
-    """Build a book as `make book` does and return the folder of its pages."""
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", "--all", "-W", "-n"]
-    done = subprocess.run(
-        [*command, "--keep-going", "--path-output", out, source], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out / "_build" / "html"
 
 
 def sample_book(folder, address):

@@ -19,6 +19,10 @@ def text_of(page):
     return markdown(read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
 
 
+def front_page():
+    return (BOOK / "intro.md").read_text(encoding="utf-8")
+
+
 def misspelled(text):
     """What codespell complains about, a line each."""
     command = [sys.executable, "-m", "codespell_lib", "--builtin", "clear,rare", "-"]
@@ -53,12 +57,17 @@ def test_the_census_counts_what_is_there():
     assert census(notebook) == (7, 1, 1, 0, 2)  # a lone A is no word here
 
 
+def test_the_front_page_says_the_minutes_that_the_heads_say():
+    assert {minutes(read(path)) for path in chapters()} == {1}
+    assert "Each chapter runs in a minute on two CPU cores." in front_page()
+
+
 @chapter
-def test_the_front_page_says_the_minutes_that_the_head_says(path):
-    rows = [line for line in (BOOK / "intro.md").read_text().splitlines() if path.name in line]
-    assert [row.strip("| ").split(" | ")[-1] for row in rows if row.startswith("| [")] == [
-        str(minutes(read(path)))
-    ]
+def test_the_front_page_lists_the_chapter_with_its_title(path):
+    number = int(path.stem[:2])
+    title = read(path).cells[0].source.partition("\n")[0].removeprefix("# ")
+    assert title.startswith(f"{number}. ")
+    assert front_page().count(f"\n- [{title}]({path.name}). ") == 1
 
 
 @chapter

@@ -5,9 +5,13 @@ import io
 import math
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import torch
+from anndata import AnnData
+from scipy import sparse
 
-from nbvae import nb_log_prob
+from nbvae import NBVAE, nb_log_prob
 from nbvae.teaching import living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 
@@ -46,7 +50,43 @@ def picture():
     return fig
 
 
+def table():
+    """Sixty cells of three kinds and 30 genes, drawn once."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat([0, 1, 2], 20)
+    shares = rng.dirichlet(np.full(30, 0.5), 3)[kind]
+    counts = rng.negative_binomial(2, 2 / (2 + 300 * shares)).astype(np.float32)
+    names = [f"GENE{g}" for g in range(30)]
+    cells = [f"cell {n}" for n in range(60)]
+    obs = pd.DataFrame({"cell_type": pd.Categorical.from_codes(kind, list("ABC"))}, index=cells)
+    return AnnData(sparse.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=names))
+
+
+def untrained():
+    """A model of that table with weights that are not small."""
+    torch.manual_seed(0)
+    model = NBVAE.for_counts(table(), n_latent=10)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+        model.log_theta.add_(0.5 * torch.randn_like(model.log_theta))
+    return model.eval()
+
+
+SHOWN = [f"GENE{g}" for g in range(8)]
+LIBRARY = np.linspace(300, 1200, 80).round()
+COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
+
+
 FIGURES = {
+    "catch_rate": lambda: living.catch_rate(
+        table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
+    ),
+    "negative_binomial": lambda: living.negative_binomial(LIBRARY, {"LYZ": COUNTS}, "80 cells"),
+    "state_by_hand": lambda: living.state_by_hand(untrained(), table(), SHOWN, cell=3),
+    "latent_map": lambda: living.latent_map(
+        untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
+    ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }

@@ -93,11 +93,11 @@
   /* ---- Controls: native ones, with names ------------------------------------------------- */
 
   /* options: label, min, max, step, value, log (values between min and max are then spaced by
-     ratio), text(value), on(value). The result has .value and .set(value). */
+     ratio, and rounded to `digits`), text(value), on(value). The result has .value and .set(value). */
   living.slider = (parent, options) => {
     const { log, text = (v) => living.fixed(v, 2) } = options;
     const there = log ? Math.log10 : (v) => v;
-    const back = log ? (v) => 10 ** v : (v) => v;
+    const back = log ? (v) => Number((10 ** v).toPrecision(options.digits || 3)) : (v) => v;
     const name = living.el("span", { class: "lv-name" });
     name.innerHTML = options.label;
     const shown = living.el("span", { class: "lv-value" });
@@ -177,13 +177,13 @@
 
   /* ---- Charts ------------------------------------------------------------------------------ */
 
-  const scale = (domain, range, log) => {
-    const f = log ? Math.log10 : (v) => v;
+  const scale = (domain, range, { log, root }) => {
+    const f = log ? Math.log10 : root ? Math.sqrt : (v) => v;
     const [a, b] = domain.map(f);
     const to = (v) => range[0] + ((f(v) - a) / (b - a)) * (range[1] - range[0]);
     to.back = (p) => {
       const v = a + ((p - range[0]) / (range[1] - range[0])) * (b - a);
-      return log ? 10 ** v : v;
+      return log ? 10 ** v : root ? v * v : v;
     };
     return to;
   };
@@ -213,7 +213,7 @@
   const px = (v) => v.toFixed(1);
 
   /* spec: label (for who does not see it), height (px, or a function of the width), and x and y:
-     { label, domain, log, ticks (values), text (of a tick), hidden }. chart.draw(paint) calls
+     { label, domain, log or root (the scale), ticks (values), text (of a tick), hidden }. chart.draw(paint) calls
      paint(pen) on an empty chart; handles stay where they are while the rest is drawn anew. */
   living.chart = (parent, spec) => {
     const root = svg("svg", { class: "lv-chart", role: "group", "aria-label": spec.label });
@@ -240,8 +240,8 @@
   };
 
   function penFor(spec, [left, right, bottom, top]) {
-    const x = scale(spec.x.domain, [left, right], spec.x.log);
-    const y = scale(spec.y.domain, [bottom, top], spec.y.log);
+    const x = scale(spec.x.domain, [left, right], spec.x);
+    const y = scale(spec.y.domain, [bottom, top], spec.y);
     const marks = [];
     const within = (v) => Math.min(bottom + 2, Math.max(top - 2, v));
     const path = (xs, ys) =>
@@ -348,6 +348,57 @@
       group.setAttribute("aria-valuetext", options.text());
     };
   }
+
+  /* A chart with a row for each name, such as genes. chart.draw(paint) calls paint(pen, rows),
+     where rows[i] is { y, top, bottom }, in pixels. */
+  living.rows = (parent, { label, names, x, row = 24, left = 68 }) => {
+    const chart = living.chart(parent, {
+      label, x, y: { domain: [0, 1], hidden: true }, height: names.length * row + 52,
+      margin: { left, top: 8, right: 16, bottom: 44 },
+    });
+    const { draw } = chart;
+    chart.draw = (paint) => draw((pen) => {
+      const places = names.map((_, i) => {
+        const y = pen.top + (i + 0.5) * row;
+        return { y, top: y - row * 0.3, bottom: y + row * 0.3 };
+      });
+      names.forEach((name, i) =>
+        pen.text(pen.left - 10, places[i].y + 4, name, "gene", "end"));
+      paint(pen, places);
+    });
+    return chart;
+  };
+
+  /* A chart over a canvas, for many points: chart.points(list) draws { x, y, ink, r } anew, and
+     again whenever the theme changes. */
+  living.scatter = (parent, spec) => {
+    const box = living.add(parent, "div", { class: "lv-scatter" });
+    const canvas = living.add(box, "canvas", { "aria-hidden": "true" });
+    const chart = living.chart(box, spec);
+    let last = [];
+    chart.points = (list) => {
+      last = list;
+      const sharp = devicePixelRatio || 1;
+      const [width, height] = ["width", "height"].map((k) => chart.root.getAttribute(k));
+      Object.assign(canvas, { width: width * sharp, height: height * sharp });
+      Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+      const brush = canvas.getContext("2d");
+      brush.scale(sharp, sharp);
+      const style = getComputedStyle(box);
+      const colours = {};
+      for (const { x, y, ink, r = 3 } of list) {
+        colours[ink] ||= style.getPropertyValue(`--lv-${ink}`);
+        brush.fillStyle = colours[ink];
+        brush.beginPath();
+        brush.arc(chart.pen.x(x), chart.pen.y(y), r, 0, 7);
+        brush.fill();
+      }
+    };
+    new MutationObserver(() => chart.points(last)).observe(document.documentElement, {
+      attributes: true, attributeFilter: ["data-theme", "theme"],
+    });
+    return chart;
+  };
 
   living.plain = plain;
   living.fixed = (v, digits) => v.toFixed(digits).replace("-", "−");

@@ -13,7 +13,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parent
-SHARED = ("core.js", "maths.js")  # every figure needs them, in this order
+SHARED = ("core.js", "maths.js", "states.js")  # every figure needs them, in this order
 NOTE = "Run this cell, or open the page of the book, and this figure moves."
 BEGIN, END, LAST = "<!--living-->", "<!--/living-->", "<!--end-->"
 
