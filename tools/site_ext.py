@@ -21,6 +21,7 @@ MATHJAX_PARTS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/wof
 NEEDLESS = re.compile(
     r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>'
     r'|\s*<link rel="preload" as="font"[^>]*/fontawesome/[^>]*>'
+    r'|\n *<span class="c1">### (?:BEGIN|END) SOLUTION</span>'  # the student edition's marks
 )
 LIVING = 'class="nbvae-living"'
 FIRST = ("core.js", "maths.js", "states.js")  # what the figures' own scripts build on

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import samples
+from hands import DESK
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -14,7 +15,6 @@ QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""A mouse and a finger that drag."""
+"""A mouse and a finger that drag, and the screens that they drag on."""
+
+DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
 
 
 def drag_by_mouse(page, what, dx, dy=0.0):

@@ -3,8 +3,7 @@
 import pytest
 import samples
 from axe_playwright_python.sync_playwright import Axe
-
-from conftest import PHONE
+from hands import PHONE
 
 pytestmark = pytest.mark.slow
 ALL = pytest.mark.parametrize("name", sorted(samples.FIGURES))

@@ -39,6 +39,24 @@
     };
   }
 
+  /* The part of the curve above a floor, with its ends on the floor. */
+  function above(lift, floor) {
+    const [xs, ys] = [[], []];
+    lift.forEach((v, i) => {
+      const w = lift[i - 1];
+      if (i && v > floor !== w > floor) {
+        const part = (floor - w) / (v - w);
+        xs.push(THETAS[i - 1] ** (1 - part) * THETAS[i] ** part);
+        ys.push(floor);
+      }
+      if (v > floor) {
+        xs.push(THETAS[i]);
+        ys.push(v);
+      }
+    });
+    return [xs, ys];
+  }
+
   living.register("negative_binomial", (stage, data) => {
     const library = Array.from(integers(data.library));
     const real = new Map(data.genes.map(([name, text]) => [name, Array.from(integers(text))]));
@@ -157,9 +175,9 @@
           pen.bar(pen.x(THETAS[inside[0]]), pen.x(THETAS[inside[inside.length - 1]]), pen.top,
             pen.bottom, "sky soft");
         }
-        const shown = Array.from(THETAS, (_, i) => i).filter((i) => lift[i] > -30);
         pen.rule(pen.left, pen.y(-DROP), pen.right, pen.y(-DROP), "grey dotted");
-        pen.line(shown.map((i) => THETAS[i]), shown.map((i) => lift[i]), "indigo thick");
+        const [xs, ys] = above(lift, -8);
+        pen.line(xs, ys, "indigo thick");
         const x = pen.x(state.theta);
         pen.rule(x, pen.top, x, pen.bottom, "rose dashed");
         const label = state.gene === HERE ? "true θ" : "your θ";
