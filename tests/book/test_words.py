@@ -1,9 +1,11 @@
 """The words of the book: spelled right, enough of them and not too many, links in one list."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 from census import census, minutes
 from nbformat import v4
 from notebooks import BOOK, ROOT, chapters, read
@@ -75,3 +77,14 @@ def test_other_sites_are_linked_from_the_references_alone(path):
     """Else a dead link would have to be looked for in twelve notebooks."""
     known = {*links((BOOK / "references.md").read_text(encoding="utf-8")), LICENCE}
     assert {link for link in links(text_of(path)) if link.startswith("http")} <= known
+
+
+def test_the_sidebar_has_the_front_pages_parts():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    *parts, _ = [(part["caption"], part["chapters"]) for part in toc["parts"]]
+    lists = front_page().split("## What you will learn\n\n**")[1].split("\n\n**")
+    for (caption, files), text in zip(parts, lists[: len(parts)], strict=True):
+        assert text.startswith(f"{caption}**\n")
+        assert [f"book/{name}" for name in re.findall(r"\((\S+)\.ipynb\)", text)] == [
+            file["file"] for file in files
+        ]
