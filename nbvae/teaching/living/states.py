@@ -87,7 +87,8 @@ def trained_of(model: NBVAE, adata: AnnData) -> dict[str, Any]:
     """Return the cells' states and the decoder, as half floats.
 
     Raises:
-        ValueError: the decoder is not a linear map, a ReLU and a linear map.
+        ValueError: the decoder is not a linear map, a ReLU and a linear map, or the model's counts
+            are Poisson.
 
     """
     weights = [weight.detach().cpu().numpy() for weight in model.decoder.parameters()]
@@ -96,6 +97,8 @@ def trained_of(model: NBVAE, adata: AnnData) -> dict[str, Any]:
             "The page can decode with one hidden layer and no normalisation. This decoder has "
             f"parameters of shapes {[weight.shape for weight in weights]}."
         )
+    if model.log_theta is None:
+        raise ValueError("The page draws negative binomial counts, and this model has no θ.")
     first, first_bias, second, second_bias = (packed(weight, "<f2") for weight in weights)
     return {
         "z": packed(evaluation.encode(model, adata).mean, "<f2"),
