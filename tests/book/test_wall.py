@@ -95,7 +95,7 @@ def test_what_is_like_data_becomes_data():
 )
 def test_what_is_no_data_is_noted(make):
     with Side(lambda: make()) as (there, link):
-        with pytest.raises(Exception, match="[a-z]"):
+        with pytest.raises(Exception, match=r"[a-z]"):
             there()
         assert isinstance(link.trouble, wall.WallError)
 
