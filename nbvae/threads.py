@@ -6,13 +6,13 @@ want them too, the last one waits for its turn while the others spin. A step has
 operations, and each of them may cost a turn.
 
 So the second thread wins little or loses much. On an idle machine with two cores it saves a sixth
-of a step of 128 cells × 765 genes, and less than a third of one of 128 × 2,000. On a busy one, a
-step took five to sixteen times as long as with one thread (128 × 765: 0.1 s against 0.02; 128 ×
-2,000: 1.4 s against 0.08), one of 512 × 2,000 four times, and one of 1,024 × 20,000 still 2.7. No
-minibatch was large enough for the second thread to be safe; hence the rule is one, at any size. It
-has two merits more: the number of threads decides in which order PyTorch adds, so that the last
-bits of a result follow from nothing but the data and the settings; and a machine with many cores
-can train as many models at once.
+of a step of 128 cells × 765 genes, and less than a third of one of 128 × 2,000. On a busy one an
+epoch of the sample took nine to twelve times as long with two threads as with one
+(``python -m benchmarks.busy``), a step of 512 × 2,000 four times, and one of 1,024 × 20,000 still
+2.7. No minibatch was large enough for the second thread to be safe; hence the rule is one, at any
+size. It has two merits more: the number of threads decides in which order PyTorch adds, so that the
+last bits of a result follow from nothing but the data and the settings; and a machine with many
+cores can train as many models at once.
 """
 
 import os

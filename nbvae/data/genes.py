@@ -6,7 +6,7 @@ another gene, and nothing in the numbers would say so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,19 @@ from nbvae._messages import shown
 
 
 def genes_of(module: object) -> tuple[str, ...] | None:
-    """Return the names of the genes that a module models, in its order; None: it has no names."""
-    genes = getattr(module, "genes", None)
-    return genes if isinstance(genes, tuple) else None
+    """Return the names of the ``n_genes`` genes of a module, in its order; None: it has none.
+
+    Raises:
+        ValueError: it has another number of names than of genes.
+
+    """
+    genes, n_genes = getattr(module, "genes", None), getattr(module, "n_genes", None)
+    if not isinstance(n_genes, int) or isinstance(genes, str) or not isinstance(genes, Iterable):
+        return None  # another module's attributes mean what they mean there
+    names = tuple(map(str, genes))
+    if len(names) != n_genes:
+        raise ValueError(f"module.genes has {len(names)} names, but it models {n_genes} genes.")
+    return names
 
 
 def layer_of(module: object) -> str | None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nbvae.data.covariates import Covariates
+from nbvae.data.genes import genes_of
 from nbvae.files import CheckpointError, read, write_atomically
 from nbvae.module.likelihoods import LIKELIHOODS
 
@@ -31,7 +32,7 @@ def save(module: NBVAE, path: str | Path) -> None:
         "class": type(module).__name__,
         "arguments": _arguments_of(module),
         "covariates": module.covariates and {**module.covariates._asdict()},
-        "genes": module.genes,
+        "genes": genes_of(module),
         "layer": module.layer,
         "dtype": str(module.dtype).removeprefix("torch."),
         "weights": module.state_dict(),

@@ -251,6 +251,16 @@ def test_the_ways_out_are_ways_out(world):
     assert evaluation.elbo(world.module, few.raw.to_adata()) == world.clean("elbo")
 
 
+@pytest.mark.parametrize("kind", [tuple, list, np.array, pd.Index, pd.Series])
+def test_names_may_be_told_later(kind, world):
+    module = copy.deepcopy(world.unnamed)
+    module.genes = kind(list(world.adata.var_names))
+    assert evaluation.elbo(module, world.adata[:, ::-1].copy()) == world.clean("elbo")
+    module.genes = kind(list(world.adata.var_names[:7]))
+    with pytest.raises(ValueError, match="7 names, but it models 8 genes"):
+        evaluation.elbo(module, world.adata)
+
+
 def test_a_module_knows_the_genes_that_it_was_made_for(world):
     assert world.module.genes == tuple(world.adata.var_names)
     assert NBVAE(4).genes is None

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from notebooks import BOOK
 
-CHAPTERS = ("06_training", "11_fast")
+CHAPTERS = ("06_training", "11_fast", "12_your_own_data")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_runs_on_another_data_set(chapter):
-    """Else the line that says "or datasets.pbmc3k()" would lead to an AssertionError."""
+    """Else "or datasets.pbmc3k()", or "put your own path here", would lead to an AssertionError."""
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("other_data.py"), BOOK / f"{chapter}.ipynb"],
         env=os.environ | {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
