@@ -14,7 +14,9 @@ MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "data": {"_messages"},
     "module": {"_messages", "data"},
     "evaluation": {"data", "module"},
-    "expression": {"_messages", "data", "module", "evaluation"},
+    "decoding": {"_messages", "data", "module"},
+    "differential": {"_messages", "data", "module", "evaluation", "decoding"},
+    "expression": {"data", "module", "evaluation", "decoding", "differential"},
     "train": {"data", "module", "evaluation"},
     "teaching": {"the face"},
 }
