@@ -7,12 +7,14 @@ states, divided by n − 1. And what the counts of those cells left to chance: t
 likelihood gives them, v. How much of v the mean keeps is seen by how far the witnesses are apart.
 """
 
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
@@ -21,6 +23,7 @@ from nbvae.evaluation import BATCH_SIZE, device_of
 from nbvae.module.nbvae import GenerativeOutput
 from nbvae.module.protocol import LatentModule
 
+MOST_FREEDOM = 1e6  # degrees of freedom; more are as good as all
 SMALLEST_P = 1e-290  # below it a quantile of the normal distribution is no longer a number
 
 
@@ -37,16 +40,14 @@ class Moments(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One group, as far as the comparison needs it. Variances are those of log₂ shares."""
+    """One group, as far as the comparison needs it; shares, and variances of shares, (G,)."""
 
     scale: np.ndarray  # mean of ρ
-    log_scale: np.ndarray  # log₂(mean of ρ + c)
-    log_met: np.ndarray  # the same where model and counts meet
-    apart: np.ndarray  # log₂ share of the counts − that of the model, in the cells' own batches
-    log_raw: np.ndarray  # log₂(share of the counts + c)
+    raw: np.ndarray  # share of the counts
+    expected: np.ndarray  # the share that the model expects them to be
     cells: np.ndarray  # variance: which cells were drawn
     noise: np.ndarray  # variance: what their counts left to chance
-    replicates: np.ndarray  # (n_replicates, G), by how much each moves log_raw
+    moved: np.ndarray  # (n_replicates, G), how far each replicate moves raw
     n_cells: int
 
 
@@ -55,8 +56,6 @@ class Comparison(NamedTuple):
 
     lfc: np.ndarray
     sd: np.ndarray
-    lfc_model: np.ndarray
-    lfc_raw: np.ndarray
 
 
 def moments(
@@ -104,111 +103,150 @@ def mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
     return kept * mean, kept * (variance + (1 - kept) * mean.square())
 
 
-def side_of(parts: list[Moments], pseudocount: float) -> Side:
+def side_of(parts: list[Moments]) -> Side:
     """Put a group together from its replicates, which count alike; without any it is one part."""
     n = len(parts)
     scale = np.mean([part.share for part in parts], axis=0)
     raws = np.stack([part.counts / part.library for part in parts])  # (n, G)
     raw = raws.mean(axis=0)
     expected = np.mean([part.expected / part.library for part in parts], axis=0)
-    cells = sum(part.variance / max(part.n_cells - 1, 1) for part in parts) / n**2
-    noise = sum(part.noise / part.library**2 for part in parts) / n**2
-    log = partial(_log_share, pseudocount=pseudocount)
-    slope, own_slope = (1 / ((share + pseudocount) * np.log(2)) for share in (scale, expected))
-    return Side(
-        scale=scale,
-        log_scale=log(scale),
-        # the counts are of the cells' own batches: what they make of the model's share there
-        log_met=log(scale) + log(_met(raw, expected, noise)) - log(expected),
-        apart=log(raw) - log(expected),
-        log_raw=log(raw),
-        cells=slope**2 * cells,
-        noise=own_slope**2 * noise,
-        replicates=own_slope * (raws - raw) / np.sqrt(n * max(n - 1, 1)),
-        n_cells=sum(part.n_cells for part in parts),
-    )
+    spread = [part.variance / max(part.n_cells - 1, 1) for part in parts]
+    cells = np.sum(spread, axis=0) / n**2
+    noise = np.sum([part.noise / part.library**2 for part in parts], axis=0) / n**2
+    moved = (raws - raw) / np.sqrt(n * max(n - 1, 1))
+    return Side(scale, raw, expected, cells, noise, moved, sum(part.n_cells for part in parts))
 
 
-def _log_share(share: np.ndarray, pseudocount: float) -> np.ndarray:
-    return np.log2(share + pseudocount)
-
-
-def compared(first: Side, second: Side) -> Comparison:
-    """Estimate the LFC of two groups, cells being what was drawn."""
-    lfc, noise = _estimate(first, second)
-    variance = first.cells + second.cells + noise
-    # Welch & Satterthwaite: the noise is known, each spread is estimated from n cells
-    uncertain = sum(side.cells**2 / (side.n_cells - 1) for side in (first, second))
-    freedom = variance**2 / np.maximum(uncertain, 1e-300)
-    return _comparison(first, second, lfc, variance, freedom)
-
-
-def compared_by_replicates(
-    first: Side, second: Side, names1: list[str], names2: list[str]
+def compared(
+    first: Side, second: Side, pseudocount: float, names: Sequence[Iterable[str]] = ()
 ) -> Comparison:
-    """Estimate the LFC of two groups, replicates being what was drawn.
+    """Estimate the LFC of two groups and its standard deviation.
 
-    A replicate with cells in both groups moves both means at once, so that what is its own in both
-    cancels. No width is below that of its cells.
+    Args:
+        first: the first group.
+        second: the other.
+        pseudocount: c.
+        names: of the replicates of each group; then they were drawn, else the cells were.
+
     """
-    lfc, noise = _estimate(first, second)
-    by_cells = first.cells + second.cells + noise
-    moved = dict(zip(names1, first.replicates, strict=True))
-    for name, by in zip(names2, second.replicates, strict=True):
-        moved[name] = moved.get(name, 0) - by
-    by_replicates = np.sum([by**2 for by in moved.values()], axis=0)
-    freedom = np.full(len(lfc), min(len(names1), len(names2)) - 1.0)
-    return _comparison(first, second, lfc, np.maximum(by_cells, by_replicates), freedom)
+    apart = _log(first.raw, first.expected, pseudocount)
+    apart = apart - _log(second.raw, second.expected, pseudocount)
+    v = sum(side.noise * _slope(side.expected, pseudocount) ** 2 for side in (first, second))
+    weight, kept = weight_and_noise(apart, v)
+    lfc = _met(first, weight, pseudocount) - _met(second, weight, pseudocount)
+    spreads = [side.cells * _slope(side.scale, pseudocount) ** 2 for side in (first, second)]
+    variance = sum(spreads) + kept * v
+    if names:
+        variance, freedom = _of_replicates(first, second, pseudocount, names, variance)
+    else:  # Welch & Satterthwaite: v is known, each spread is estimated from n cells
+        pairs = zip(spreads, (first, second), strict=True)
+        uncertain = sum(spread**2 / (side.n_cells - 1) for spread, side in pairs)
+        freedom = variance**2 / np.maximum(uncertain, 1e-30)
+    return Comparison(lfc, as_normal(lfc, np.sqrt(np.maximum(variance, 1e-24)), freedom))
 
 
-def kept_noise(apart: np.ndarray, noise: np.ndarray) -> float:
-    """Estimate which part of the counts' variance v is left in the mean of the two witnesses.
+def weight_and_noise(apart: np.ndarray, v: np.ndarray) -> tuple[float, float]:
+    """Find the model's weight in the mean of the witnesses, and which part of v that mean keeps.
 
     Their errors a (counts, variance v) and b (model) obey |(a + b)/2|² = (|a|² + |b|²)/2 −
-    |a − b|²/4, and a − b is seen. If the model errs no more than the counts, |b|² ≤ v, the mean
-    keeps at most 1 − d of v, d being the mean of (a − b)²/4v. Both have seen the same counts, so
-    that a and b do not oppose each other; then the mean keeps at least d, too.
+    |a − b|²/4, and a − b is seen. If the model errs no more than the counts, |b|² ≤ v, their plain
+    mean keeps at most 1 − d of v, d being the mean of (a − b)²/4v over genes. Both have seen the
+    same counts, so a and b do not oppose each other: |a − b|² ≤ v + |b|². A d above ½ therefore
+    says that |b|² is (4d − 1)v at least. Then the model gets the weight v/(v + |b|²) = 1/4d.
 
     Args:
         apart: (G,), a − b, the LFC of the counts less that of the model.
-        noise: (G,), v. A gene of which the witnesses are more than 2√v apart counts as one that
-            has them so far apart: its model does err more, and ``_met`` leaves it to the counts.
+        v: (G,). Genes of which the witnesses are more than 2√v apart are ones that the model has
+            missed. They count in full for its weight, but not for what the mean of others keeps.
 
     """
-    d = float(np.minimum(apart**2 / np.maximum(4 * noise, 1e-300), 1).mean())
-    return max(1 - d, d)
+    each = apart**2 / np.maximum(4 * v, 1e-300)
+    usual, d = float(np.minimum(each, 1).mean()), max(float(each.mean()), 0.5)
+    return 1 / (4 * d), max(1 - usual, 1 - 1 / (4 * d))
 
 
-def _met(raw: np.ndarray, expected: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Meet half of the way from the counts' share to the model's, one standard deviation at most.
+def moderated(variance: np.ndarray, by_cells: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
+    """Steady variances that were estimated from few replicates, by those of all genes.
 
-    Shares are averaged, not their logarithms: the one of no counts would be far from all others.
+    Smyth 2004 (doi:10.2202/1544-6115.1027), on the ratio to the variance by cells: the ratios of
+    all genes have a typical value and scatter by more or less than ``freedom`` explains; what it
+    leaves unexplained says for how many degrees of freedom the typical value counts.
+
+    Args:
+        variance: (G,), estimated.
+        by_cells: (G,), what it would be if replicates did not differ; no result is below it.
+        freedom: degrees of freedom of ``variance``.
+
+    Returns:
+        (G,), the variance; and its degrees of freedom.
+
     """
-    step = np.sqrt(noise)
-    return raw + np.clip((expected - raw) / 2, -step, step)
+    ratio = variance / by_cells
+    logs = np.log(ratio[ratio > 0])
+    unexplained = logs.var(ddof=1) - polygamma(1, freedom / 2) if len(logs) > 1 else 0.0
+    prior = 2 * _inverse_trigamma(unexplained) if unexplained > 0 else MOST_FREEDOM
+    half = freedom / 2, prior / 2
+    shift = np.log(half[0]) - digamma(half[0]) + digamma(half[1]) - np.log(half[1])
+    typical = np.exp(logs.mean() + shift) if len(logs) else 1.0
+    steady = by_cells * (prior * typical + freedom * ratio) / (prior + freedom)
+    return np.maximum(steady, by_cells), prior + freedom
 
 
-def _estimate(first: Side, second: Side) -> tuple[np.ndarray, np.ndarray]:
-    """Return the LFC by both witnesses and the noise that is left in it."""
-    noise = first.noise + second.noise
-    kept = kept_noise(first.apart - second.apart, noise)
-    return first.log_met - second.log_met, kept * noise
-
-
-def _comparison(
-    first: Side, second: Side, lfc: np.ndarray, variance: np.ndarray, freedom: np.ndarray
-) -> Comparison:
-    sd = as_normal(lfc, np.sqrt(np.maximum(variance, 1e-24)), freedom)
-    lfc_model = first.log_scale - second.log_scale
-    return Comparison(lfc, sd, lfc_model, first.log_raw - second.log_raw)
-
-
-def as_normal(estimate: np.ndarray, sd: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+def as_normal(estimate: np.ndarray, sd: np.ndarray, freedom: np.ndarray | float) -> np.ndarray:
     """Widen a standard deviation that was itself estimated, as far as Student's t says.
 
     An estimate t standard deviations from 0 is as surprising under t with these degrees of freedom
     as one fewer normal standard deviations away; the new sd makes it so many.
     """
     t = np.maximum(abs(estimate) / sd, 1e-3)
-    tail = np.maximum(stats.t.sf(t, np.minimum(freedom, 1e9)), SMALLEST_P)
+    tail = np.maximum(stats.t.sf(t, np.minimum(freedom, MOST_FREEDOM)), SMALLEST_P)
     return sd * np.maximum(t / stats.norm.isf(tail), 1)
+
+
+def _of_replicates(
+    first: Side,
+    second: Side,
+    pseudocount: float,
+    names: Sequence[Iterable[str]],
+    by_cells: np.ndarray,
+) -> tuple[np.ndarray, float]:
+    """Estimate the variance from how far each replicate moves the LFC.
+
+    One with cells in both groups moves both means, so that what is its own in both cancels.
+    """
+    moved: dict[str, np.ndarray] = {}
+    for side, sign, known in zip((first, second), (1, -1), names, strict=True):
+        slope = sign * _slope(side.expected, pseudocount)
+        for name, by in zip(known, side.moved, strict=True):
+            moved[name] = moved.get(name, 0) + slope * by
+    variance = np.sum([by**2 for by in moved.values()], axis=0)
+    freedom = min(len(first.moved), len(second.moved)) - 1
+    return moderated(variance, by_cells, freedom)
+
+
+def _met(side: Side, weight: float, pseudocount: float) -> np.ndarray:
+    """Return the log₂ share where model and counts meet: at most √v from the counts.
+
+    Shares are averaged, not their logarithms: that of no counts would be far from all others. The
+    counts are of the cells' own batches; what they make of the model's share there is then made of
+    the share as asked.
+    """
+    step = np.sqrt(side.noise)
+    met = side.raw + np.clip(weight * (side.expected - side.raw), -step, step)
+    return np.log2(side.scale + pseudocount) + _log(met, side.expected, pseudocount)
+
+
+def _log(share: np.ndarray, other: np.ndarray, pseudocount: float) -> np.ndarray:
+    return np.log2(share + pseudocount) - np.log2(other + pseudocount)
+
+
+def _slope(share: np.ndarray, pseudocount: float) -> np.ndarray:
+    """By how much log₂(share + c) changes with the share."""
+    return 1 / ((share + pseudocount) * np.log(2))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Solve trigamma(x) = value; it falls from ∞ to 0."""
+    if value < polygamma(1, MOST_FREEDOM / 2):
+        return MOST_FREEDOM / 2
+    return float(brentq(lambda x: polygamma(1, x) - value, 1e-6, MOST_FREEDOM / 2))

@@ -8,8 +8,16 @@ from anndata import AnnData
 
 from nbvae.data.minibatches import CellTable
 from nbvae.decoding import check_decoding
-from nbvae.differential import estimate, groups, pairs, prior
-from nbvae.differential.groups import Groups
+from nbvae.differential.estimate import compared, moments, side_of
+from nbvae.differential.groups import (
+    Groups,
+    chosen_groups,
+    refuse_single,
+    replicates_of,
+    warn_if_batches,
+)
+from nbvae.differential.pairs import compare_pairs
+from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
 from nbvae.evaluation import check_samples, evaluating
 from nbvae.module.protocol import LatentModule
 
@@ -99,16 +107,16 @@ def differential_expression(
     """
     _check(module, rule, replicates, covariates)
     _check_numbers(delta, fdr, n_samples, pseudocount)
-    chosen = groups.chosen_groups(adata, group1, group2, groupby)
+    chosen = chosen_groups(adata, group1, group2, groupby)
     table = CellTable.of(adata, module.covariates)
     if covariates != "own":
-        groups.warn_if_batches(adata, chosen, module.covariates)
+        warn_if_batches(adata, chosen, module.covariates)
     if pseudocount is None:
         pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
     raw = _raw_columns(table, chosen, pseudocount)
     with evaluating(module, seed=seed):
         if rule == "pairs":
-            columns = pairs.compare_pairs(
+            columns = compare_pairs(
                 module,
                 table,
                 chosen,
@@ -136,27 +144,19 @@ def _compare_groups(
     n_samples: int,
 ) -> dict[str, np.ndarray]:
     """Estimate each LFC, fit the prior to all of them, and combine the two."""
-    first, second = (
-        estimate.side_of(
-            [
-                estimate.moments(module, table, rows, covariates, n_samples)
-                for rows in part.values()
-            ],
-            pseudocount,
-        )
-        for part in parts
-    )
-    if len(parts[0]) > 1:
-        found = estimate.compared_by_replicates(first, second, *map(list, parts))
-    else:
-        found = estimate.compared(first, second)
-    weights = prior.fitted_weights(found.lfc, found.sd)
-    known = prior.posterior(found.lfc, found.sd, weights, delta)
+    sides = []
+    for part in parts:
+        drawn = [moments(module, table, rows, covariates, n_samples) for rows in part.values()]
+        sides.append(side_of(drawn))
+    first, second = sides
+    found = compared(first, second, pseudocount, parts if len(parts[0]) > 1 else ())
+    weights = fitted_weights(found.lfc, found.sd)
+    known = posterior(found.lfc, found.sd, weights, delta)
     return {
         "proba_de": np.maximum(known.up, known.down),
         "lfc_mean": known.mean,
         "lfc_std": known.sd,
-        "lfc_model": found.lfc_model,
+        "lfc_model": np.log2(first.scale + pseudocount) - np.log2(second.scale + pseudocount),
         "scale1": first.scale,
         "scale2": second.scale,
     }
@@ -165,11 +165,11 @@ def _compare_groups(
 def _parts(adata: AnnData, chosen: Groups, replicates: str | None) -> list[dict[str, np.ndarray]]:
     """Divide each group into its replicates, by name; into one part without any."""
     if replicates is None:
-        groups.refuse_single(adata, chosen)
+        refuse_single(adata, chosen)
         return [{"": rows} for rows in chosen]
     parts = []
     for argument, rows in zip(("group1", "group2"), chosen, strict=True):
-        labels = groups.replicates_of(adata, rows, replicates, argument)
+        labels = replicates_of(adata, rows, replicates, argument)
         parts.append({name: rows[labels == name] for name in sorted(set(labels))})
     return parts
 
@@ -189,7 +189,7 @@ def _raw_columns(table: CellTable, chosen: Groups, pseudocount: float) -> dict[s
 def _called(genes: pd.DataFrame, fdr: float) -> pd.DataFrame:
     """Put the surest genes first and call as many as the FDR allows."""
     genes = genes.iloc[np.lexsort([-genes["lfc_mean"].abs(), -genes["proba_de"]])]
-    genes = genes.assign(expected_fdr=prior.expected_fdr(genes["proba_de"].to_numpy()))
+    genes = genes.assign(expected_fdr=expected_fdr(genes["proba_de"].to_numpy()))
     return genes.assign(is_de=genes["expected_fdr"] <= fdr)
 
 
