@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import norm
 
 from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
 
@@ -43,34 +44,44 @@ def check_genes_called(genes_called: Callable) -> Diagnosis:
     return None
 
 
-@exercise("9.2", "so a hundred sure genes take 166 along, none of which need differ.")
-def check_passengers(passengers: Callable) -> Diagnosis:
-    """Count: lengthen the list by one gene until the expected share passes the limit."""
-    for n_sure, p, fdr in ((100, 0.92, 0.05), (30, 0.6, 0.1), (57, 0.88, 0.05), (10, 0.3, 0.02)):
-        value, right = float(solved(passengers(n_sure, p, fdr))), 0
-        while (right + 1) * (1 - p) / (n_sure + right + 1) <= fdr:
-            right += 1
-        if value == right:
+@exercise("9.2", "the same estimate, and the other genes decide how far it is believed.")
+def check_probability(probability: Callable) -> Diagnosis:
+    """Shrink four estimates; then the usual slips."""
+    for lfc, s, sigma, delta in (
+        (2.0, 1.0, 0.6, 0.25), (-1.4, 0.5, 2.0, 0.3), (0.9, 1.5, 1.0, 0.1), (-0.2, 0.4, 0.7, 0.5)
+    ):  # fmt: skip
+        value, kept = float(solved(probability(lfc, s, sigma, delta))), sigma**2 / (sigma**2 + s**2)
+        mean, sd = kept * lfc, np.sqrt(kept) * s
+        right = _larger(mean, sd, delta)
+        if close(value, right, within=1e-4):
             continue
-        doubt, exact = 1 - p, n_sure * fdr / (1 - p - fdr)
+        up, down = norm.sf(delta, mean, sd), norm.cdf(-delta, mean, sd)
         slips = {
-            "the passengers belong to the list, too: divide by n + k, not by n":
-            (n_sure * fdr / doubt, np.floor(n_sure * fdr / doubt)),
-            "p is the chance of being right; a passenger is false with 1 − p":
-            (n_sure * fdr / (p - fdr), np.floor(n_sure * fdr / (p - fdr))),
-            "there are no parts of genes: round down": (exact,),
-            "one gene more would pass the limit: round down": (np.ceil(exact), right + 1),
-            "this is the length of the whole list; leave out the sure ones": (n_sure + right,),
-            "a sign is lost: n·fdr is divided by 1 − p − fdr":
-            (n_sure * fdr / (doubt + fdr), np.floor(n_sure * fdr / (doubt + fdr))),
+            "nothing is shrunk here: this is the normal distribution around L, without the prior":
+            (_larger(lfc, s, delta),),
+            "κ is turned round: σ² stands above, so that a wide prior leaves the estimate alone":
+            (_larger((1 - kept) * lfc, np.sqrt(1 - kept) * s, delta),),
+            "κs² is the variance; its square root is the standard deviation":
+            (_larger(mean, kept * s**2, delta),),
+            "the mean is shrunk, but s is not: what the prior adds makes T surer, κs²":
+            (_larger(mean, s, delta),),
+            "this is P(|T| ≥ δ), the sum of both sides; the larger of them was asked for":
+            (up + down,),
+            "only one side is looked at; a gene may be lower in group 1": (up, down),
+            "this is the chance that the call is wrong; take 1 − that": (1 - right,),
         }  # fmt: skip
-        for complaint, slip in slips.items():
-            if any(close(value, v) for v in slip):
+        for complaint, values in slips.items():
+            if any(close(value, v, within=1e-4) for v in values):
                 return f"{complaint}."
-        return f"{n_sure} sure genes and p = {p} at fdr = {fdr} take {right} along, not {value:g}."
-    if not np.isinf(passengers(10, 0.97, 0.05)):
-        return "if each passenger alone keeps to the limit (p = 0.97), any number may come: np.inf."
+        return (
+            f"for L = {lfc}, s = {s}, σ = {sigma} and δ = {delta} the probability is {right:.3f}, "
+            f"not {value:.3f}."
+        )
     return None
+
+
+def _larger(mean: float, sd: float, delta: float) -> float:
+    return float(max(norm.sf(delta, mean, sd), norm.cdf(-delta, mean, sd)))
 
 
 @exercise("9.3", "two independent genes, honest averages, and a correlation out of nothing.")
