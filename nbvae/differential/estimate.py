@@ -4,7 +4,7 @@ Two witnesses know the mean share of a gene in a group: the model, by the mean o
 states, and the counts, by the group's counts of the gene ÷ all its counts. The LFC is that of
 the mean of both. It errs for two reasons. Which cells were drawn: the spread of ρ over cells and
 states, divided by n − 1. And what the counts of those cells left to chance: the variance that the
-likelihood gives them, v. How much of v the mean keeps is seen by how far the witnesses are apart.
+likelihood gives them, τ². How much of τ² the mean keeps is seen by how far the witnesses are apart.
 """
 
 from collections.abc import Iterable, Sequence
@@ -131,38 +131,38 @@ def compared(
     """
     apart = _log(first.raw, first.expected, pseudocount)
     apart = apart - _log(second.raw, second.expected, pseudocount)
-    v = sum(side.noise * _slope(side.expected, pseudocount) ** 2 for side in (first, second))
-    weight, kept = weight_and_noise(apart, v)
+    noise = sum(side.noise * _slope(side.expected, pseudocount) ** 2 for side in (first, second))
+    weight, kept = weight_and_noise(apart, noise)
     lfc = _met(first, weight, pseudocount) - _met(second, weight, pseudocount)
     spreads = [side.cells * _slope(side.scale, pseudocount) ** 2 for side in (first, second)]
-    variance = sum(spreads) + kept * v
+    variance = sum(spreads) + kept * noise
     if names:
         variance, freedom = _of_replicates(first, second, pseudocount, names, variance)
-    else:  # Welch & Satterthwaite: v is known, each spread is estimated from n cells
+    else:  # Welch & Satterthwaite: τ² is known, each spread is estimated from n cells
         pairs = zip(spreads, (first, second), strict=True)
         uncertain = sum(spread**2 / (side.n_cells - 1) for spread, side in pairs)
         freedom = variance**2 / np.maximum(uncertain, 1e-30)
     return Comparison(lfc, as_normal(lfc, np.sqrt(np.maximum(variance, 1e-24)), freedom))
 
 
-def weight_and_noise(apart: np.ndarray, v: np.ndarray) -> tuple[float, float]:
-    """Find the model's weight in the mean of the witnesses, and which part of v that mean keeps.
+def weight_and_noise(apart: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
+    """Find the model's weight in the mean of the witnesses, and which part of τ² it keeps.
 
-    Their errors a (counts, variance v) and b (model) obey |(a + b)/2|² = (|a|² + |b|²)/2 −
-    |a − b|²/4, and a − b is seen. If the model errs no more than the counts, |b|² ≤ v, their plain
-    mean keeps at most 1 − d of v, d being the mean of (a − b)²/4v over genes. Both have seen the
-    same counts, so a and b do not oppose each other: |a − b|² ≤ v + |b|². A d above ½ therefore
-    says that |b|² is (4d − 1)v at least. Then the model gets the weight v/(v + |b|²) = 1/4d.
+    Their errors η (counts, variance τ²) and ζ (model) obey ((η + ζ)/2)² = (η² + ζ²)/2 − (η − ζ)²/4,
+    and η − ζ is seen. If the model errs no more than the counts, their plain mean keeps at most
+    1 − α of τ², α being the mean of (η − ζ)²/4τ² over genes. Both have seen the same counts, so
+    that η and ζ do not oppose each other: (η − ζ)² is τ² + ζ² at most. An α above ½ therefore says
+    that ζ² is (4α − 1)τ² at least. Then the model gets the weight τ²/(τ² + ζ²) = 1/4α.
 
     Args:
-        apart: (G,), a − b, the LFC of the counts less that of the model.
-        v: (G,). Genes of which the witnesses are more than 2√v apart are ones that the model has
-            missed. They count in full for its weight, but not for what the mean of others keeps.
+        apart: (G,), η − ζ, the LFC of the counts less that of the model.
+        noise: (G,), τ². Genes of which the witnesses are more than 2τ apart are ones that the
+            model has missed. They count in full for its weight, but not for what others keep.
 
     """
-    each = apart**2 / np.maximum(4 * v, 1e-300)
-    usual, d = float(np.minimum(each, 1).mean()), max(float(each.mean()), 0.5)
-    return 1 / (4 * d), max(1 - usual, 1 - 1 / (4 * d))
+    each = apart**2 / np.maximum(4 * noise, 1e-300)
+    usual, alpha = float(np.minimum(each, 1).mean()), max(float(each.mean()), 0.5)
+    return 1 / (4 * alpha), max(1 - usual, 1 - 1 / (4 * alpha))
 
 
 def moderated(variance: np.ndarray, by_cells: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
@@ -225,7 +225,7 @@ def _of_replicates(
 
 
 def _met(side: Side, weight: float, pseudocount: float) -> np.ndarray:
-    """Return the log₂ share where model and counts meet: at most √v from the counts.
+    """Return the log₂ share where model and counts meet: at most τ from the counts.
 
     Shares are averaged, not their logarithms: that of no counts would be far from all others. The
     counts are of the cells' own batches; what they make of the model's share there is then made of
