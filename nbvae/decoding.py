@@ -5,27 +5,22 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nbvae._messages import shown
+from nbvae._arguments import one_of
 from nbvae.data.minibatches import Minibatch
 from nbvae.module.protocol import LatentModule
 
 WAYS = ("own", "all")
 
 
-def check_decoding(module: LatentModule, covariates: str) -> None:
-    """Refuse what is neither "own" nor "all" nor a level that the module knows.
+def known_decoding(module: LatentModule, covariates: str) -> str:
+    """Take "own", "all" or a level that the module knows.
 
     Raises:
-        ValueError: it is none of them.
+        TypeError, ValueError: it is none of them.
 
     """
     levels = () if module.covariates is None else module.covariates.levels
-    if covariates not in (*WAYS, *levels):
-        known = f" or a level of obs[{module.covariates.key!r}]" if module.covariates else ""
-        raise ValueError(
-            f"covariates must be 'own' or 'all'{known}, not {covariates!r}"
-            + (f"; the levels are: {shown(levels)}." if levels else ".")
-        )
+    return one_of("covariates", covariates, (*WAYS, *levels))
 
 
 def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: str) -> Tensor:

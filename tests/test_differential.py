@@ -85,7 +85,7 @@ def test_mean_and_variance_are_those_of_the_likelihood():
 def test_moments_are_integrals_over_cells_and_states(two_groups):
     """Else q's width, or the spread over cells, is left out. Oracle: a grid for each kind."""
     sd, module = 0.8, by_hand(0.8)
-    table = CellTable.of(two_groups, module.covariates)
+    table = CellTable.of(two_groups, module)
     with evaluating(module):
         found = moments(module, table, np.arange(60), "own", 60_000)
     nodes = scipy.stats.norm.ppf((np.arange(2000) + 0.5) / 2000)

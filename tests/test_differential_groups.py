@@ -132,9 +132,9 @@ def test_each_donor_counts_alike(two_groups):
         ({"fdr": 1.5}, "fdr must be between 0 and 1"),
         ({"fdr": -0.1}, "fdr must be between 0 and 1"),
         ({"pseudocount": 0.0}, "pseudocount must be above 0"),
-        ({"n_samples": 0}, "n_samples must be at least 1"),
-        ({"rule": "cells"}, "rule must be 'groups' or 'pairs', not 'cells'"),
-        ({"covariates": "p"}, "covariates must be 'own' or 'all', not 'p'"),
+        ({"n_samples": 0}, "n_samples must be a whole number of at least 1"),
+        ({"rule": "cells"}, "Unknown rule 'cells'. Use one of 'groups', 'pairs'"),
+        ({"covariates": "p"}, "Unknown covariates 'p'. Use one of 'own', 'all'"),
     ],
 )
 def test_what_is_out_of_range_is_refused(two_groups, number, message):

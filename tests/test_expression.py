@@ -81,7 +81,7 @@ def test_denoised_as_if_in_a_chosen_batch(two_groups):
     )
     np.testing.assert_allclose(as_q[1::2], own[1::2], rtol=1e-6)
     np.testing.assert_allclose(as_q[0:30:2].mean(axis=0), own[1:30:2].mean(axis=0), atol=0.01)
-    with pytest.raises(ValueError, match=r"level of obs\['donor'\], not 'r'; .*'p', 'q'"):
+    with pytest.raises(ValueError, match=r"'r'. Use one of 'own', 'all', 'p', 'q'"):
         denoised(module, two_groups, covariates="r")
 
 
@@ -91,7 +91,7 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
     np.testing.assert_array_equal(
         denoised(module, two_groups, covariates="all"), denoised(module, two_groups)
     )
-    with pytest.raises(ValueError, match="'own' or 'all', not 'p'"):
+    with pytest.raises(ValueError, match="Unknown covariates 'p'"):
         denoised(module, two_groups, covariates="p")
 
 
@@ -173,5 +173,5 @@ def test_no_draws_are_refused(two_groups):
         lambda: denoised(module, two_groups, n_samples=0),
         lambda: posterior_predictive(module, two_groups, n_samples=0),
     ):
-        with pytest.raises(ValueError, match="n_samples must be at least 1, not 0"):
+        with pytest.raises(ValueError, match="n_samples must be a whole number"):
             ask()

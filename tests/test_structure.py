@@ -11,13 +11,16 @@ PACKAGE = Path(nbvae.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "_messages": set(),
-    "data": {"_messages"},
-    "module": {"_messages", "data"},
-    "evaluation": {"data", "module"},
-    "decoding": {"_messages", "data", "module"},
-    "differential": {"_messages", "data", "module", "evaluation", "decoding"},
-    "expression": {"data", "module", "evaluation", "decoding", "differential"},
-    "train": {"data", "module", "evaluation"},
+    "files": set(),
+    "threads": set(),
+    "_arguments": {"_messages"},
+    "data": {"_arguments", "_messages"},
+    "module": {"_arguments", "_messages", "files", "data"},
+    "evaluation": {"_arguments", "threads", "data", "module"},
+    "decoding": {"_arguments", "data", "module"},
+    "differential": {"_arguments", "_messages", "data", "module", "evaluation", "decoding"},
+    "expression": {"_arguments", "data", "evaluation", "module", "decoding", "differential"},
+    "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }
 

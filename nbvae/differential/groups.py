@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from anndata import AnnData
 
+from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
 from nbvae.data.covariates import Covariates
 from nbvae.data.indices import positions_of
@@ -35,6 +36,7 @@ def chosen_groups(adata: AnnData, group1: Any, group2: Any, groupby: str | None)
         ValueError: a group is empty, or a cell is in both.
 
     """
+    an_anndata(adata)
     if groupby is None:
         rows1 = _rows(adata, group1, "group1")
         rest = np.setdiff1d(np.arange(adata.n_obs), rows1)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from nbvae._arguments import one_of, whole_number
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import check_decoding
+from nbvae.decoding import known_decoding
 from nbvae.differential.estimate import compared, moments, side_of
 from nbvae.differential.groups import (
     Groups,
@@ -18,7 +19,7 @@ from nbvae.differential.groups import (
 )
 from nbvae.differential.pairs import compare_pairs
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
-from nbvae.evaluation import check_samples, evaluating
+from nbvae.evaluation import evaluating
 from nbvae.module.protocol import LatentModule
 
 NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
@@ -31,6 +32,7 @@ def differential_expression(
     group1: Any,
     group2: Any = None,
     *,
+    layer: str | None = None,
     groupby: str | None = None,
     rule: str = "groups",
     replicates: str | None = None,
@@ -68,11 +70,12 @@ def differential_expression(
 
     Args:
         module: an ``NBVAE``.
-        adata: raw counts of the genes that the module was built for.
+        adata: raw counts of the genes that the module was built for, in any order.
         group1: the cells of the first group: a mask, row numbers or names; with ``groupby`` a
             value of that column, or several.
         group2: those of the second, likewise; all other cells when left out (with ``groupby``,
             those that have another value).
+        layer: the layer that holds the counts; the module's own when left out.
         groupby: a column of ``obs`` that holds the groups' names.
         rule: "groups" or "pairs".
         replicates: a column of ``obs``, the donors, say. Then donors were drawn, not cells: each
@@ -97,18 +100,20 @@ def differential_expression(
         gene and those above are called) and ``is_de`` (called).
 
     Raises:
-        KeyError: a cell, a column or a value of it is not there.
-        ValueError: a group is empty, overlaps the other, or has a single cell or replicate; a
-            number is out of its range, or a word unknown.
+        CountsError, TypeError: as in ``CellTable.of``.
+        KeyError: a cell, a column, a value of it, or the layer is not there.
+        ValueError: as in ``CellTable.of``; a group is empty, overlaps the other, or has a single
+            cell or replicate; a number is out of its range, or a word unknown.
 
     Warns:
         UserWarning: the groups are of different levels of the covariate, and these are taken out.
 
     """
-    _check(module, rule, replicates, covariates)
-    _check_numbers(delta, fdr, n_samples, pseudocount)
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    rule, covariates = one_of("rule", rule, RULES), known_decoding(module, covariates)
+    _check(rule, replicates, delta, fdr, pseudocount)
     chosen = chosen_groups(adata, group1, group2, groupby)
-    table = CellTable.of(adata, module.covariates)
+    table = CellTable.of(adata, module, layer=layer)
     if covariates != "own":
         warn_if_batches(adata, chosen, module.covariates)
     if pseudocount is None:
@@ -131,7 +136,7 @@ def differential_expression(
             columns = _compare_groups(
                 module, table, parts, covariates, delta, pseudocount, n_samples
             )
-    return _called(pd.DataFrame(columns | raw, index=adata.var_names), fdr)
+    return _called(pd.DataFrame(columns | raw, index=table.genes), fdr)
 
 
 def _compare_groups(
@@ -193,16 +198,11 @@ def _called(genes: pd.DataFrame, fdr: float) -> pd.DataFrame:
     return genes.assign(is_de=genes["expected_fdr"] <= fdr)
 
 
-def _check(module: LatentModule, rule: str, replicates: str | None, covariates: str) -> None:
-    if rule not in RULES:
-        raise ValueError(f"rule must be 'groups' or 'pairs', not {rule!r}.")
+def _check(
+    rule: str, replicates: str | None, delta: float, fdr: float, pseudocount: float | None
+) -> None:
     if rule == "pairs" and replicates is not None:
         raise ValueError("rule='pairs' compares cells and knows no replicates: leave one out.")
-    check_decoding(module, covariates)
-
-
-def _check_numbers(delta: float, fdr: float, n_samples: int, pseudocount: float | None) -> None:
-    check_samples(n_samples)
     if not delta >= 0:
         raise ValueError(f"delta must be at least 0, not {delta}.")
     if not 0 <= fdr <= 1:
