@@ -17,7 +17,8 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve types check test robust parity bench mutants census outputs student grade clean
+.PHONY: help book serve types check test robust parity bench mutants census outputs student grade \
+  package fresh home branch clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +34,9 @@ help:
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
+	@echo "make home     write the public address where it belongs: REPO=owner/name"
+	@echo "make package  build the wheel, and run the README's example with it"
+	@echo "make fresh    check with the newest versions that are allowed; RESOLUTION=lowest-direct"
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
@@ -82,8 +86,41 @@ grade: $(READY)
 	@test -n $(call quoted,$(CLASS)) || { echo "Name the folder: make grade CLASS=folder" >&2; exit 1; }
 	$(BIN)/python tools/grade.py -- $(call quoted,$(CLASS))
 
+# Wheel and sdist, and the README's example with the wheel in an environment that has nothing else.
+package:
+	rm -rf dist && $(call quoted,$(PYTHON)) -m venv --clear .venv-package
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	.venv-package/bin/python -m build --outdir dist .
+	.venv-package/bin/python -m twine check --strict dist/*
+	$(call quoted,$(PYTHON)) -m venv --clear .venv-package
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	.venv-package/bin/python tools/readme.py
+
+# The checker with the oldest (RESOLUTION=lowest-direct) or newest versions that pyproject.toml allows.
+RESOLUTION ?= highest
+fresh:
+	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
+	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
+	.venv-fresh/bin/python -m pytest $(SPREAD) --ignore tests/book tests --nbval book/
+
+home: $(READY)
+	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }
+	$(BIN)/python tools/home.py -- $(call quoted,$(REPO))
+
+# A folder becomes the only commit of the branch of its name, in the repository TO.
+FOLDER ?= student
+TO ?= https://x-access-token:$$GITHUB_TOKEN@github.com/$$GITHUB_REPOSITORY.git
+branch:
+	@git=$$(mktemp -d) && trap 'rm -rf "$$git"' EXIT && export GIT_DIR="$$git" && \
+	git init --quiet --bare --initial-branch=$(FOLDER) && git config core.bare false && \
+	git --work-tree=$(FOLDER) add --all && \
+	git -c user.name=nbvae -c user.email=nbvae@users.noreply.github.com \
+	  --work-tree=$(FOLDER) commit --quiet --message="The folder $(FOLDER) as it was made" && \
+	git push --quiet --force "$(TO)" $(FOLDER)
+
 clean:
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build dist build .venv-package .venv-fresh .pytest_cache .ruff_cache
 
 # The stamp comes last: an interrupted installation is taken up again. An environment that doesn't
 # work (empty, half made, of a Python that is gone or too old, a link to nowhere) is made anew.

@@ -1,6 +1,6 @@
 """A plugin of pytest: after nbval, say how many exercises of each notebook are solved."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 import student
@@ -11,7 +11,9 @@ SOLVED = "exercise solved"
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note of each check whether it passed; a property of a report reaches the main process."""
     report = yield
     is_check = isinstance(item, IPyNbCell) and student.CHECK_TAG in tags(item.cell)
@@ -21,9 +23,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter,
+) -> Generator[None, None, None]:
     """Print a line for each notebook that has exercises, below everything else."""
-    result = yield
+    yield
     solved: dict[str, list[bool]] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -36,4 +40,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
             terminalreporter.write_line(f"{notebook}  {sum(checks)} of {len(checks)}")
         total = [check for checks in solved.values() for check in checks]
         terminalreporter.write_line(f"all  {sum(total)} of {len(total)}")
-    return result

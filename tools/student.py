@@ -154,7 +154,7 @@ def edited(path: Path) -> bool:
     try:
         notebook = read(path)
         return notebook.metadata.get(FINGERPRINT) != fingerprint(notebook)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+    except Exception:  # whatever can be wrong with a file
         return True
 
 

@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from scipy import stats
+import torch
+from scipy import sparse, stats
 from scipy.sparse import csgraph
 from sklearn.neighbors import kneighbors_graph
 
@@ -23,6 +24,22 @@ def called_by_loop(probability, fdr):
     return n
 
 
+def called_by_mean(probability, fdr):
+    ordered = torch.tensor(probability).sort(descending=True).values
+    means = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1)
+    return torch.count_nonzero(means >= 1 - fdr)
+
+
+def called_strictly(probability, fdr):
+    doubt = np.sort(1 - probability)
+    return (np.cumsum(doubt) / np.arange(1, len(doubt) + 1) < fdr).sum()
+
+
+def called_by_argmax(probability, fdr):
+    doubt = np.sort(1 - probability)
+    return np.argmax(np.cumsum(doubt) / np.arange(1, len(doubt) + 1) > fdr)
+
+
 def called_one_by_one(probability, fdr):
     return (1 - probability <= fdr).sum()
 
@@ -37,11 +54,6 @@ def called_unsorted(probability, fdr):
 
 def called_from_below(probability, fdr):
     return called_unsorted(np.sort(probability), fdr)
-
-
-def called_sorted_in_place(probability, fdr):
-    doubt = np.sort(1 - probability)
-    return max((k for k in range(len(doubt) + 1) if doubt[:k].sum() <= fdr * k), default=0)
 
 
 def shrunk(lfc, s, sigma):
@@ -143,15 +155,31 @@ def by_random_cells(latent, start, end):
     return latent[[start, *between, end]]
 
 
+def path_of_midpoints(latent, start, end):
+    """The path through cells, with a point between each two, in float32."""
+    cells = path_by_dense_graph(latent, start, end)
+    between = (cells[1:] + cells[:-1]) / 2
+    points = np.empty((len(cells) + len(between), latent.shape[1]))
+    points[::2], points[1::2] = cells, between
+    return torch.tensor(points, dtype=torch.float32)
+
+
 RIGHT = {
-    "9.1": (called_by_package, called_by_loop, called_sorted_in_place),
+    "9.1": (called_by_package, called_by_loop, called_by_mean),
     "9.2": (probability_by_erf, probability_by_precision, probability_on_a_grid),
-    "9.3": (weights_by_halves, weights_by_corners),
-    "9.4": (path_by_dense_graph, path_by_spanning_tree),
+    "9.3": (
+        weights_by_halves,
+        weights_by_corners,
+        lambda noise: sparse.csr_matrix(weights_by_halves(noise)),
+        lambda noise: torch.tensor(weights_by_halves(noise), dtype=torch.float32),
+    ),
+    "9.4": (path_by_dense_graph, path_by_spanning_tree, path_of_midpoints),
 }
 
 WRONG = [
     ("9.1", called_one_by_one, "asks each gene"),
+    ("9.1", called_strictly, "exactly fdr is allowed"),
+    ("9.1", called_by_argmax, "argmax gives 0"),
     ("9.1", called_by_sum, "take the mean"),
     ("9.1", called_unsorted, "the surest go first"),
     ("9.1", called_from_below, "begin with the largest"),
@@ -162,12 +190,13 @@ WRONG = [
     ("9.2", probability_of_both_sides, "sum of both sides"),
     ("9.2", probability_upwards, "only one side"),
     ("9.2", lambda *gene: 1 - probability_by_erf(*gene), "the call is wrong"),
-    ("9.2", lambda *gene: larger_side(shrunk(*gene[:3])[0], *gene[1::2]), "s is not"),
+    ("9.2", lambda *gene: larger_side(shrunk(*gene[:3])[0], *gene[1::2]), "ψ is not"),
     ("9.3", lambda noise: np.eye(len(noise)), "is the limit"),
     ("9.3", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
     ("9.3", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),
     ("9.3", weights_by_difference, "of the opposite"),
     ("9.3", lambda noise: np.cov(noise), "negative"),
+    ("9.4", lambda z, a, b: [a, b], "row numbers"),
     ("9.4", straight_line, "straight line"),
     ("9.4", by_random_cells, "crosses empty space"),
     ("9.4", lambda z, a, b: path_by_dense_graph(z, a, b)[::-1], "backwards"),
