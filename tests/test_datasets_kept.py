@@ -52,6 +52,7 @@ def test_scanpys_neighbours_still_work(annotated):
     import scanpy as sc
 
     del annotated.uns["neighbors"]
+    annotated.obsm["X_pca"] = np.random.default_rng(0).normal(size=(annotated.n_obs, 2))
     sc.pp.neighbors(annotated, use_rep="X_pca", n_neighbors=4)
     adata = datasets.read_counts(annotated)
     sc.tl.diffmap(adata, n_comps=3)

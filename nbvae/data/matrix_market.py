@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from scipy.io import mmread
 
 DIGITS_AND_BLANKS = b"0123456789 \t\r\n"
 NUMBERS = b"+-.eE"  # what else a number may have
+Opened: TypeAlias = "gzip.GzipFile | BinaryIO"
 KINDS = ("integer", "unsigned-integer", "real", "double")
 
 
@@ -53,7 +54,7 @@ def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
 class _Watched:
     """A file on its way to scipy: hands out what is read, and looks at it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Opened) -> None:
         self.file = file
         first = file.readline()
         self.layout = _layout_of(first.decode(errors="replace"))
@@ -101,7 +102,7 @@ def _layout_of(header: str) -> str:
     return layout
 
 
-def _read_strictly(file: IO[bytes], head: _Watched) -> sparse.coo_matrix:
+def _read_strictly(file: Opened, head: _Watched) -> sparse.coo_matrix:
     """Read with pandas, which refuses what is no number, or too much in a line; it is slower."""
     shape = head.sizes[0], head.sizes[1]
     n_columns = 3 if head.layout == "coordinate" else 1
@@ -121,5 +122,5 @@ def _read_strictly(file: IO[bytes], head: _Watched) -> sparse.coo_matrix:
     return sparse.coo_matrix((values, (table[0].to_numpy() - 1, table[1].to_numpy() - 1)), shape)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> Opened:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")

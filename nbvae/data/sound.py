@@ -5,12 +5,12 @@ memory. In memory a matrix may have spare room behind its last entry; in a file 
 a part of the counts would be lost.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
-Compressed = sparse.csr_matrix | sparse.csc_matrix
+Compressed: TypeAlias = "sparse.csr_matrix | sparse.csc_matrix"
 
 
 def sound(stored: Any) -> Compressed:

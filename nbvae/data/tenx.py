@@ -135,18 +135,19 @@ def _part(folder: Path, *names: str) -> Path:
     raise CountsError(
         f"The folder {str(folder)!r} has no {' or '.join(names)} (nor .gz); it holds: "
         f"{shown(content) or 'nothing'}. Name a folder with matrix.mtx, features.tsv or genes.tsv, "
-        f"and barcodes.tsv.{_hint(content)}"
+        f"and barcodes.tsv.{_hint(folder, content)}"
     )
 
 
-def _hint(content: Iterable[str]) -> str:
+def _hint(folder: Path, content: Iterable[str]) -> str:
     """Recognise three parts that have a prefix, as in GEO, and Cell Ranger's own .h5 beside."""
     for name in content:
         prefix, found, _ = name.partition("matrix.mtx")
         if found and prefix:
             return (
                 f" With {prefix!r} before each of the three names: "
-                f"adata = sc.read_10x_mtx(…, prefix={prefix!r}), then read_counts(adata)."
+                f"adata = sc.read_10x_mtx({str(folder)!r}, prefix={prefix!r}), "
+                "then datasets.read_counts(adata)."
             )
         if name.endswith((".h5", ".h5ad")):
             return f" Or name a file: {name!r}."

@@ -41,7 +41,7 @@ def outcomes(seed):
 
 @pytest.mark.slow
 def test_a_flipped_byte_gives_counts_or_an_error(outcomes):
-    """Else a damaged file would give numbers that are no counts, or raise what is no CountsError."""
+    """Else a damaged file would give what is no counts, or raise what is no CountsError."""
     found, crashes = outcomes
     assert len(found) == 7
     for kind, counter in found.items():
