@@ -1,5 +1,5 @@
 # `make book` builds the site, `make test` checks everything. Both need Python 3.11 or newer and
-# set up .venv themselves, once, and again when the requirements change. `make parity` and
+# set up .venv themselves: once, when the requirements change, and when it no longer works. `make parity` and
 # `make bench` compare with scvi-tools, in an environment of its own, .venv-scvi.
 #
 # Tests run on all cores, each file whole on one of them; `make test WORKERS=1` takes one.
@@ -17,7 +17,8 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve types check test robust parity bench mutants census outputs front student grade clean
+.PHONY: help book serve types check test robust parity bench mutants census outputs front student grade \
+  package fresh home branch clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,8 +33,11 @@ help:
 	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make front    train a model and store the front page's map of its cells"
-	@echo "make student  write student/, the notebooks without the solutions"
+	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
+	@echo "make home     write the public address where it belongs: REPO=owner/name"
+	@echo "make package  build the wheel, and run the README's example with it"
+	@echo "make fresh    check with the newest versions that are allowed; RESOLUTION=lowest-direct"
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
@@ -80,27 +84,68 @@ front: $(READY)
 	$(BIN)/python tools/front_page.py
 
 student: $(READY)
-	$(BIN)/python tools/student.py
+	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(n))
 
 grade: $(READY)
-	$(BIN)/python tools/grade.py $(CLASS)
+	@test -n $(call quoted,$(CLASS)) || { echo "Name the folder: make grade CLASS=folder" >&2; exit 1; }
+	$(BIN)/python tools/grade.py -- $(call quoted,$(CLASS))
+
+# Wheel and sdist, and the README's example with the wheel in an environment that has nothing else.
+package:
+	rm -rf dist && $(call quoted,$(PYTHON)) -m venv --clear .venv-package
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	.venv-package/bin/python -m build --outdir dist .
+	.venv-package/bin/python -m twine check --strict dist/*
+	$(call quoted,$(PYTHON)) -m venv --clear .venv-package
+	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	.venv-package/bin/python tools/readme.py
+
+# The checker with the oldest (RESOLUTION=lowest-direct) or newest versions that pyproject.toml allows.
+RESOLUTION ?= highest
+fresh:
+	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
+	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
+	.venv-fresh/bin/python -m pytest $(SPREAD) --ignore tests/book tests --nbval book/
+
+home: $(READY)
+	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }
+	$(BIN)/python tools/home.py -- $(call quoted,$(REPO))
+
+# A folder becomes the only commit of the branch of its name, in the repository TO.
+FOLDER ?= student
+TO ?= https://x-access-token:$$GITHUB_TOKEN@github.com/$$GITHUB_REPOSITORY.git
+branch:
+	@git=$$(mktemp -d) && trap 'rm -rf "$$git"' EXIT && export GIT_DIR="$$git" && \
+	git init --quiet --bare --initial-branch=$(FOLDER) && git config core.bare false && \
+	git --work-tree=$(FOLDER) add --all && \
+	git -c user.name=nbvae -c user.email=nbvae@users.noreply.github.com \
+	  --work-tree=$(FOLDER) commit --quiet --message="The folder $(FOLDER) as it was made" && \
+	git push --quiet --force "$(TO)" $(FOLDER)
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build dist build .venv-package .venv-fresh .pytest_cache .ruff_cache
 
-# The stamp comes last: an interrupted installation is taken up again. A .venv that no longer
-# works (half made, or of a Python that is gone) is made anew.
+# The stamp comes last: an interrupted installation is taken up again. An environment that doesn't
+# work (empty, half made, of a Python that is gone or too old, a link to nowhere) is made anew.
+quoted = '$(subst ','\'',$(1))'
+new_enough := import sys; sys.exit(sys.version_info < (3, 11))
+works = $(shell $(1)/bin/python -c '$(new_enough)' 2>/dev/null && echo yes)
+
 define install
-@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+@$(call quoted,$(PYTHON)) -c '$(new_enough)' 2>/dev/null || \
   { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
-@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -c '$(new_enough)' 2>/dev/null && $(1)/bin/python -m pip --version >/dev/null 2>&1 || \
+  { test -d $(1) || rm -f $(1); $(call quoted,$(PYTHON)) -m venv --clear $(1); }
 @echo "Installing $(2) into $(1) (some minutes, only now) …"
 @$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 @touch $@
 endef
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml $(if $(call works,.venv),,renew)
 	$(call install,.venv,what the book needs)
 
-$(READY_SCVI): benchmarks/requirements.txt pyproject.toml
+$(READY_SCVI): benchmarks/requirements.txt pyproject.toml $(if $(call works,.venv-scvi),,renew)
 	$(call install,.venv-scvi,scvi-tools)
+
+.PHONY: renew

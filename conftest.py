@@ -14,6 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if (config.rootpath / "tools" / "unsolved.py").exists():  # not beside a student's notebook
         config.pluginmanager.import_plugin("unsolved")
+        config.pluginmanager.import_plugin("score")
     # A backend chosen for scripts would keep the figures out of the notebooks.
     os.environ.pop("MPLBACKEND", None)
     # Matrices this small gain nothing from a second thread, and threads that wait by spinning

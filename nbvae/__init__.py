@@ -10,6 +10,7 @@ from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
 from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
 from nbvae.data.split import split_cells
+from nbvae.files import CheckpointError
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
@@ -22,9 +23,10 @@ from nbvae.module.nbvae import (
     kl_to_standard_normal,
     reparametrise,
 )
-from nbvae.train.checkpoint import CheckpointError
+from nbvae.threads import use_threads
+from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.settings import TrainerSettings
-from nbvae.train.trainer import Trainer, TrainingDivergedError
+from nbvae.train.trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -57,5 +59,6 @@ __all__ = [
     "poisson_log_prob",
     "reparametrise",
     "split_cells",
+    "use_threads",
     "zinb_log_prob",
 ]

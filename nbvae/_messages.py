@@ -1,8 +1,11 @@
 """Pieces of error messages."""
 
+import logging
 from collections.abc import Iterable
 
 from anndata import AnnData
+
+LOG = logging.getLogger("nbvae")  # at the level of warnings, so that it is seen without any setting
 
 
 def shown(names: Iterable[str], *, most: int = 8) -> str:
@@ -14,3 +17,8 @@ def shown(names: Iterable[str], *, most: int = 8) -> str:
 def cell_name(adata: AnnData, row: int) -> str:
     """Name a cell for a message; the row, too, since names may occur twice."""
     return f"cell {adata.obs_names[row]!r} (row {row})"
+
+
+def note(message: str) -> None:
+    """Tell the user something that is no reason to worry: one line, which logging can silence."""
+    LOG.warning(message)

@@ -7,22 +7,18 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import (
-    adjusted_rand_score,
-    normalized_mutual_info_score,
-    silhouette_score,
-)
 from torch import Tensor
 
-from nbvae.data.covariates import covariates_of
+from nbvae._arguments import an_anndata, whole_number
+from nbvae.data.genes import genes_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import kl_to_standard_normal
 from nbvae.module.protocol import LatentModule, TrainableModule
+from nbvae.threads import use_threads
 
 BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
 
@@ -60,6 +56,7 @@ def elbo(
     module: TrainableModule,
     adata: AnnData | CellTable,
     *,
+    layer: str | None = None,
     indices: Any = None,
     n_samples: int = 1,
     seed: int = 0,
@@ -68,18 +65,21 @@ def elbo(
 
     Args:
         module: returns ``reconstruction`` and ``kl`` of each cell.
-        adata: the counts, or a ``CellTable`` of them.
+        adata: raw counts, or a ``CellTable`` of them.
+        layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws; the same seed compares two modules with the same noise.
 
     Raises:
-        KeyError: a cell that was named is not there.
-        ValueError: ``indices`` is empty or chooses no cells, or ``n_samples`` is below 1.
+        CountsError, TypeError: as in ``CellTable.of``.
+        KeyError: a cell that was named, or the layer, is not there.
+        ValueError: ``indices`` is empty or chooses no cells, ``n_samples`` is below 1, or the
+            module models a gene that is not there.
 
     """
-    check_samples(n_samples)
-    table = _table(module, adata)
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    table = table_of(module, adata, layer)
     rows = table.positions(indices)
     terms = np.zeros(2)
     with evaluating(module, seed=seed):
@@ -97,6 +97,7 @@ def importance_weighted_bound(
     module: LatentModule,
     adata: AnnData | CellTable,
     *,
+    layer: str | None = None,
     indices: Any = None,
     n_samples: int = 100,
     seed: int = 0,
@@ -110,7 +111,8 @@ def importance_weighted_bound(
 
     Args:
         module: an ``NBVAE``.
-        adata: the counts, or a ``CellTable`` of them.
+        adata: raw counts, or a ``CellTable`` of them.
+        layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: S, draws of z for each cell.
         seed: seed of these draws.
@@ -119,12 +121,14 @@ def importance_weighted_bound(
         Mean over cells, in nats; lower is better, as with the negative ELBO.
 
     Raises:
-        KeyError: a cell that was named is not there.
-        ValueError: ``indices`` is empty or chooses no cells, or ``n_samples`` is below 1.
+        CountsError, TypeError: as in ``CellTable.of``.
+        KeyError: a cell that was named, or the layer, is not there.
+        ValueError: ``indices`` is empty or chooses no cells, ``n_samples`` is below 1, or the
+            module models a gene that is not there.
 
     """
-    check_samples(n_samples)
-    table = _table(module, adata)
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    table = table_of(module, adata, layer)
     rows = table.positions(indices)
     total = 0.0
     with evaluating(module, seed=seed):
@@ -153,15 +157,20 @@ def _log_weights(module: LatentModule, minibatch: Minibatch, n_samples: int) -> 
     return torch.stack(log_weights)
 
 
-def encode(module: LatentModule, adata: AnnData) -> Latent:
+def encode(module: LatentModule, adata: AnnData | CellTable, *, layer: str | None = None) -> Latent:
     """Compute q(z | x) of each cell.
 
     Args:
         module: has ``inference``, as ``NBVAE`` has.
-        adata: raw counts of the genes that the module was built for.
+        adata: raw counts of the genes that the module was built for, in any order, or a
+            ``CellTable`` of them.
+        layer: the layer that holds the counts; the module's own when left out.
+
+    Raises:
+        CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``.
 
     """
-    table = _table(module, adata)
+    table = table_of(module, adata, layer)
     means, sds = [], []
     with evaluating(module):
         for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
@@ -171,9 +180,22 @@ def encode(module: LatentModule, adata: AnnData) -> Latent:
     return Latent(np.concatenate(means), np.concatenate(sds))
 
 
-def add_latent(module: LatentModule, adata: AnnData, *, key: str = "X_nbvae") -> None:
-    """Write the latent means into ``adata.obsm[key]``, where scanpy looks for them."""
-    adata.obsm[key] = encode(module, adata).mean
+def add_latent(
+    module: LatentModule, adata: AnnData, *, layer: str | None = None, key: str = "X_nbvae"
+) -> None:
+    """Write the latent means into ``adata.obsm[key]``, where scanpy looks for them.
+
+    Args:
+        module: as in ``encode``, like ``adata`` and ``layer``.
+        adata: gets the entry.
+        layer: the layer that holds the counts; the module's own when left out.
+        key: the name of the entry.
+
+    Raises:
+        CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``.
+
+    """
+    adata.obsm[key] = encode(module, an_anndata(adata), layer=layer).mean
 
 
 def cluster_agreement(
@@ -188,21 +210,57 @@ def cluster_agreement(
         seed: seed of the ten restarts of k-means.
 
     Raises:
-        ValueError: the two differ in length.
+        ValueError: the two differ in length, a number of ``embedding`` is not finite, there are
+            fewer cells than clusters, or not between two and n_cells − 1 different labels.
 
     """
-    if len(embedding) != len(labels):
-        raise ValueError(f"{len(embedding)} cells are embedded, but {len(labels)} have labels.")
-    with warnings.catch_warnings():  # a collapsed embedding has fewer points than clusters: ARI 0
+    # here, not above: scikit-learn takes seconds to import, and nothing else of nbvae needs it
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import (
+        adjusted_rand_score,
+        normalized_mutual_info_score,
+        silhouette_score,
+    )
+    from threadpoolctl import threadpool_limits
+
+    n_clusters = whole_number("n_clusters", n_clusters)
+    embedding, labels = np.asarray(embedding), np.asarray(labels).astype(str)
+    _check_labelled(embedding, labels, n_clusters)
+    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+    with use_threads(), threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        # a collapsed embedding has fewer points than clusters: ARI 0
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(embedding)
-    labels = np.asarray(labels).astype(str)
-    sample = min(len(labels), 10_000)  # the silhouette compares all pairs of cells
+        silhouette = silhouette_score(embedding, labels, sample_size=sample, random_state=seed)
     return Agreement(
         float(adjusted_rand_score(labels, clusters)),
         float(normalized_mutual_info_score(labels, clusters)),
-        float(silhouette_score(embedding, labels, sample_size=sample, random_state=seed)),
+        float(silhouette),
     )
+
+
+def _check_labelled(embedding: np.ndarray, labels: np.ndarray, n_clusters: int) -> None:
+    """Refuse what can't be clustered or compared."""
+    if embedding.ndim != 2 or labels.ndim != 1:
+        raise ValueError(
+            "embedding must have shape (n_cells, n_dimensions) and labels (n_cells,), not "
+            f"{embedding.shape} and {labels.shape}."
+        )
+    n_cells = len(embedding)
+    if n_cells != len(labels):
+        raise ValueError(f"{n_cells} cells are embedded, but {len(labels)} have labels.")
+    if not np.isfinite(embedding).all():
+        row = int((~np.isfinite(embedding)).any(axis=1).argmax())
+        raise ValueError(f"embedding is not finite: its row {row} is {embedding[row]}.")
+    if n_clusters > n_cells:
+        raise ValueError(f"n_clusters is {n_clusters}, but there are only {n_cells} cells.")
+    n_labels = len(np.unique(labels))
+    if not 1 < n_labels < n_cells:
+        raise ValueError(
+            f"labels has {n_labels} different values for {n_cells} cells: there is nothing to "
+            "agree with. At least two groups are needed, and one with two cells."
+        )
 
 
 def device_of(module: TrainableModule) -> torch.device:
@@ -214,29 +272,33 @@ def device_of(module: TrainableModule) -> torch.device:
 def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, and random numbers that follow from ``seed``.
 
-    The module's own mode and the caller's random numbers come back afterwards.
+    The module's own mode, the caller's random numbers and number of threads come back afterwards.
     """
     training = module.training
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), use_threads():
             torch.manual_seed(seed)
             yield
     finally:
         module.train(training)
 
 
-def check_samples(n_samples: int) -> None:
-    """Refuse to average over no draws.
+def table_of(
+    module: TrainableModule, adata: AnnData | CellTable, layer: str | None = None
+) -> CellTable:
+    """Take what a module is fed, unless that was done before.
 
     Raises:
-        ValueError: ``n_samples`` is below 1.
+        CountsError, KeyError, TypeError: as in ``CellTable.of``.
+        ValueError: as there; or the table was made for other genes, or a layer is named for it.
 
     """
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be at least 1, not {n_samples}.")
-
-
-def _table(module: TrainableModule, adata: AnnData | CellTable) -> CellTable:
-    """Take what the module is fed, unless that was done before."""
-    return adata if isinstance(adata, CellTable) else CellTable.of(adata, covariates_of(module))
+    if not isinstance(adata, CellTable):
+        return CellTable.of(adata, module, layer=layer)
+    if layer is not None:
+        raise ValueError("A CellTable has its counts already: name layer where it is made.")
+    genes = genes_of(module)
+    if genes is not None and adata.given is not None and not adata.genes.equals(pd.Index(genes)):
+        raise ValueError("The CellTable was made for other genes: CellTable.of(adata, module).")
+    return adata

@@ -9,10 +9,11 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
+from nbvae._arguments import one_of, whole_number
 from nbvae._messages import cell_name
 from nbvae.data.indices import positions_of
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.evaluation import BATCH_SIZE, check_samples, device_of, evaluating
+from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
 from nbvae.module.protocol import LatentModule
 
 NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
@@ -22,6 +23,7 @@ def denoised(
     module: LatentModule,
     adata: AnnData,
     *,
+    layer: str | None = None,
     genes: Any = None,
     covariates: str = "own",
     n_samples: int = 25,
@@ -33,9 +35,10 @@ def denoised(
 
     Args:
         module: an ``NBVAE``.
-        adata: raw counts of the genes that the module was built for.
-        genes: the genes to return, in this order: names, column numbers or a mask; all when left
-            out.
+        adata: raw counts of the genes that the module was built for, in any order.
+        layer: the layer that holds the counts; the module's own when left out.
+        genes: the genes to return, in this order: names, column numbers of ``adata`` or a mask of
+            them; all that the module models when left out, in the order of ``adata``.
         covariates: "own" decodes each cell with its own level, "all" with each level in turn and
             averages, so that cells of two batches can be compared. Without covariates both are
             the same.
@@ -46,17 +49,16 @@ def denoised(
         (n_cells, n_genes), float32. With all genes the rows sum to 1.
 
     Raises:
-        KeyError: a gene is not there.
-        ValueError: ``n_samples`` is below 1, ``covariates`` is neither, or ``genes`` chooses none
-            or a name that occurs twice.
+        CountsError, TypeError: as in ``CellTable.of``.
+        KeyError: a gene, or the layer, is not there.
+        ValueError: as in ``CellTable.of``; ``n_samples`` is below 1, ``covariates`` is neither, or
+            ``genes`` chooses none or a name that occurs twice.
 
     """
-    check_samples(n_samples)
-    if covariates not in ("own", "all"):
-        raise ValueError(f"covariates must be 'own' or 'all', not {covariates!r}.")
-    genes = [genes] if isinstance(genes, str) else genes
-    columns = positions_of(genes, adata.var_names, what="genes", argument="genes")
-    table = CellTable.of(adata, module.covariates)
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    covariates = one_of("covariates", covariates, ("own", "all"))
+    table = CellTable.of(adata, module, layer=layer)
+    columns = table.gene_columns(genes)
     shares = []
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
@@ -71,7 +73,12 @@ def denoised(
 
 
 def posterior_predictive(
-    module: LatentModule, adata: AnnData, *, n_samples: int = 1, seed: int = 0
+    module: LatentModule,
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    n_samples: int = 1,
+    seed: int = 0,
 ) -> np.ndarray:
     """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
 
@@ -80,21 +87,25 @@ def posterior_predictive(
 
     Args:
         module: an ``NBVAE``.
-        adata: raw counts of the genes that the module was built for.
+        adata: raw counts of the genes that the module was built for, in any order.
+        layer: the layer that holds the counts; the module's own when left out.
         n_samples: replicates of the whole table.
         seed: seed of the draws.
 
     Returns:
-        (n_samples, n_cells, n_genes), float32. That is dense: 4 bytes per entry, so that one
+        (n_samples, n_cells, n_genes), float32, the genes in the order of ``adata``; those that the
+        module does not model are left out. That is dense: 4 bytes per entry, so that one
         replicate of 10,000 cells and 2,000 genes takes 80 MB. Draw a few, or a subset of cells.
 
     Raises:
-        ValueError: ``n_samples`` is below 1.
+        CountsError, KeyError, TypeError: as in ``CellTable.of``.
+        ValueError: as there, or ``n_samples`` is below 1.
 
     """
-    check_samples(n_samples)
-    table = CellTable.of(adata, module.covariates)
-    replicates = np.empty((n_samples, adata.n_obs, adata.n_vars), dtype=np.float32)
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    table = CellTable.of(adata, module, layer=layer)
+    columns = table.gene_columns(None)
+    replicates = np.empty((n_samples, table.n_cells, len(columns)), dtype=np.float32)
     start = 0
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
@@ -102,7 +113,7 @@ def posterior_predictive(
             for replicate in replicates:
                 z = module.inference(m.x, covariates=m.covariates).z
                 p = module.generative(z, m.library, covariates=m.covariates)
-                replicate[cells] = module.likelihood.sample(p).cpu().numpy()
+                replicate[cells] = module.likelihood.sample(p).cpu().numpy()[:, columns]
             start += len(m)
     return replicates
 
@@ -163,14 +174,14 @@ def differential_expression(
     """
     _check_de_numbers(delta, fdr, n_samples, pseudocount)
     groups = _checked_groups(adata, group1, group2)
-    table = CellTable.of(adata, module.covariates)
+    table = CellTable.of(adata, module)
     if pseudocount is None:
         pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
     rng = np.random.default_rng(seed)
     pairs = [rng.choice(rows, n_samples) for rows in groups]
     with evaluating(module, seed=seed):
         means = _means_over_pairs(_pairs_of_shares(module, table, pairs), delta, pseudocount)
-    genes = pd.DataFrame(means, index=adata.var_names)
+    genes = pd.DataFrame(means, index=table.genes)
     genes = genes.iloc[np.lexsort([-genes["lfc_mean"].abs(), -genes["proba_de"]])]
     genes["expected_fdr"] = expected_fdr(genes["proba_de"].to_numpy())
     genes["is_de"] = genes["expected_fdr"] <= fdr
@@ -264,7 +275,7 @@ def _checked_groups(adata: AnnData, group1: Any, group2: Any) -> tuple[np.ndarra
 
 
 def _check_de_numbers(delta: float, fdr: float, n_samples: int, pseudocount: float | None) -> None:
-    check_samples(n_samples)
+    whole_number("n_samples", n_samples)
     if not delta >= 0:
         raise ValueError(f"delta must be at least 0, not {delta}.")
     if not 0 <= fdr <= 1:

@@ -1,7 +1,10 @@
 """The sample: the counts that were measured, recovered from scanpy's file."""
 
+import subprocess
+import sys
 import warnings
 
+import anndata
 import numpy as np
 import pytest
 import scanpy as sc
@@ -86,6 +89,15 @@ def test_another_packaged_file_is_noticed(packaged, monkeypatch):
     """Else a new scanpy with other values would silently give rounded nonsense."""
     changed = packaged.copy()
     changed.obs["n_counts"] = changed.obs["n_counts"] * 1.01
-    monkeypatch.setattr(sc.datasets, "pbmc68k_reduced", lambda: changed)
+    monkeypatch.setattr(anndata, "read_h5ad", lambda _: changed)
     with pytest.raises(CountsError, match=r"another file.*requirements\.txt"):
         datasets.pbmc68k_sample()
+
+
+def test_importing_the_package_and_the_sample_does_not_import_scanpy():
+    """Else each script and chapter would wait for scanpy, which takes as long as all the rest."""
+    code = (
+        "import sys, nbvae; nbvae.datasets.pbmc68k_sample(); "
+        "sys.exit('scanpy' in sys.modules or 'numba' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

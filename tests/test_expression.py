@@ -140,7 +140,7 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
     np.testing.assert_array_equal(
         denoised(module, two_groups, covariates="all"), denoised(module, two_groups)
     )
-    with pytest.raises(ValueError, match="'own' or 'all', not 'p'"):
+    with pytest.raises(ValueError, match="Unknown covariates 'p'. Use one of 'own', 'all'"):
         denoised(module, two_groups, covariates="p")
 
 
@@ -339,7 +339,9 @@ def test_no_draws_are_refused(two_groups):
         lambda: posterior_predictive(module, two_groups, n_samples=0),
         lambda: differential_expression(module, two_groups, *masks(two_groups), n_samples=0),
     ):
-        with pytest.raises(ValueError, match="n_samples must be at least 1, not 0"):
+        with pytest.raises(
+            ValueError, match="n_samples must be a whole number of at least 1, not 0"
+        ):
             ask()
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse, stats
 
 from nbvae import NBVAE
@@ -73,3 +74,38 @@ def test_a_module_for_counts_starts_there(small):
     )
     assert module.n_latent == 2
     assert NBVAE.for_counts(small, likelihood="poisson").log_theta is None
+
+
+# ---------------------------------------------------------------- a seed
+
+
+def test_a_seed_covers_all_weights_and_leaves_the_callers_random_numbers(small):
+    """Else two runs of the same script would train two models, or a seed would change the rest."""
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    one = NBVAE.for_counts(small, 2, seed=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    again, other = (NBVAE.for_counts(small, 2, seed=seed) for seed in (np.int64(0), 1))
+    weights = one.state_dict()
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in weights.items())
+    assert not torch.equal(
+        one.mean_encoder.input_layer.weight, other.mean_encoder.input_layer.weight
+    )
+
+
+def test_without_a_seed_the_callers_random_numbers_go_on(small):
+    """Else `torch.manual_seed` would have no effect, and two modules in a row would be equal."""
+    torch.manual_seed(0)
+    modules = [NBVAE.for_counts(small, 2) for _ in range(2)]
+    seeded = NBVAE.for_counts(small, 2, seed=0)
+    first, second, third = (m.mean_encoder.input_layer.weight for m in (*modules, seeded))
+    assert torch.equal(first, third)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**63, 1.0, "0", True])
+def test_a_seed_that_pytorch_does_not_take_is_named(small, wrong):
+    """Else the message would be about an overflow in C++."""
+    with pytest.raises((TypeError, ValueError), match="seed must be a whole number"):
+        NBVAE.for_counts(small, 2, seed=wrong)

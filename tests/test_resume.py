@@ -1,13 +1,17 @@
 """Runs that are cut and taken up again: the same weights to the last bit, and no file lost."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from nbvae import NBVAE, Covariates, Trainer
-from nbvae.train.checkpoint import CheckpointError
+from nbvae import NBVAE, CheckpointError, Covariates, Trainer, files
+from nbvae.module.likelihoods import LIKELIHOODS
+from nbvae.module.mlp import LINKS
 
+OTHER_LEVELS = r"covariates \['group', 'a', 'b', 'c'\], this one has \['group', 'A', 'b', 'c'\]"
 SETTINGS = {"max_epochs": 6, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
 
 
@@ -203,8 +207,264 @@ def test_weights_of_other_batches_are_refused(small, tmp_path):
     trainer.fit(module, small, checkpoint=tmp_path / "run.pt")
     trainer.save(tmp_path / "model.pt", module)
     stranger = model(covariates=Covariates.of(other, "group"))
-    with pytest.raises(CheckpointError, match="batches"):
+    with pytest.raises(CheckpointError, match=OTHER_LEVELS):
         Trainer.load(tmp_path / "model.pt", stranger)
-    with pytest.raises(CheckpointError, match="batches"):
+    with pytest.raises(CheckpointError, match=OTHER_LEVELS):
         Trainer(**SETTINGS).fit(stranger, other, checkpoint=tmp_path / "run.pt")
     assert Trainer.load(tmp_path / "model.pt", module).best_epoch == trainer.best_epoch
+
+
+# ---------------------------------------------------------------- another run
+
+
+def renamed(adata):
+    adata.var_names = [f"OTHER{i}" for i in range(adata.n_vars)]
+
+
+def corrected(adata):
+    adata.obs["label"] = np.where(np.arange(53) < 30, "x", "y")
+
+
+def one_more_label(adata):
+    adata.obs["label"] = adata.obs["label"].replace("c", "b")
+
+
+def swapped_batches(adata):
+    adata.obs["batch"] = adata.obs["batch"].map({"one": "two", "two": "one"})
+
+
+def one_cell_of_another_batch(adata):
+    adata.obs.loc["cell-4", "batch"] = "two"
+
+
+def one_count_more(adata):
+    adata.X[3, 0] += 1
+
+
+@pytest.fixture
+def labelled(small):
+    """Cells with labels to stratify by, and from two batches."""
+    small.obs["label"] = small.obs["group"].astype(str)
+    small.obs["batch"] = np.where(np.arange(53) % 2, "two", "one")
+    return small
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (renamed, "on other genes: their names"),
+        (one_count_more, "on other counts"),
+        (corrected, "with other labels"),
+        (one_more_label, "with other labels"),
+        (swapped_batches, "with other covariates"),
+        (one_cell_of_another_batch, "with other covariates"),
+    ],
+)
+def test_a_run_on_changed_cells_is_refused(labelled, tmp_path, monkeypatch, change, words):
+    """Else cells that are held out now would have been trained on, and nobody would know."""
+    settings = SETTINGS | {"stratify_by": "label"}
+    module = model(covariates=Covariates.of(labelled, "batch"))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(3, patch)
+        Trainer(**settings).fit(module, labelled, checkpoint=tmp_path / "run.pt")
+    before = (tmp_path / "run.pt").read_bytes()
+    other = labelled.copy()
+    change(other)
+    weights = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer = Trainer(**settings)
+    with pytest.raises(CheckpointError, match=f"a run {words}"):
+        trainer.fit(module, other, checkpoint=tmp_path / "run.pt")
+    assert same(weights, module.state_dict())
+    assert (tmp_path / "run.pt").read_bytes() == before
+    assert trainer.history is None and not len(trainer.held_out_cells)
+
+
+class Doubled(NBVAE):
+    """Another loss."""
+
+    def loss(self, *args, **options):
+        output = super().loss(*args, **options)
+        return output._replace(loss=2 * output.loss)
+
+
+class Tempered(NBVAE):
+    """A loss with a setting."""
+
+    beta = 1.0
+
+    def loss(self, *args, kl_weight=1.0):
+        return super().loss(*args, kl_weight=self.beta * kl_weight)
+
+
+def with_likelihood(module):
+    """A likelihood with the same weights."""
+    module.likelihood = LIKELIHOODS["poisson"]
+    return module
+
+
+def with_another_loss(module):
+    module.loss = lambda *args, **options: NBVAE.loss(module, *args, **options)
+    return module
+
+
+def with_beta(module):
+    module.beta = 4.0
+    return module
+
+
+def with_link(module):
+    module.decoder.link = LINKS["softmax"]
+    return module
+
+
+def with_tanh(module):
+    module.mean_encoder.layers[1] = torch.nn.Tanh()
+    return module
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "words"),
+    [
+        (NBVAE, Doubled, r"NBVAE\(.* there, module = Doubled"),
+        (NBVAE, lambda *a, **o: with_likelihood(NBVAE(*a, **o)), "_poisson_log_prob"),
+        (NBVAE, lambda *a, **o: with_another_loss(NBVAE(*a, **o)), "loss=.*<lambda>"),
+        (NBVAE, lambda *a, **o: with_link(NBVAE(*a, **o)), r"module\.decoder = MLP\(link=softmax"),
+        (NBVAE, lambda *a, **o: with_tanh(NBVAE(*a, **o)), r"mean_encoder\.layers\.1 = Tanh"),
+        (Tempered, lambda *a, **o: with_beta(Tempered(*a, **o)), r"beta=4\.0"),
+    ],
+)
+def test_a_run_of_another_module_is_refused(small, tmp_path, monkeypatch, first, other, words):
+    """Else the weights would fit, and the rest of the run would follow another loss."""
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(3, patch)
+        Trainer(**SETTINGS).fit(first(12, 2, n_hidden=16), small, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match=words):
+        Trainer(**SETTINGS).fit(other(12, 2, n_hidden=16), small, checkpoint=tmp_path / "run.pt")
+    module = first(12, 2, n_hidden=16)
+    Trainer(**SETTINGS).fit(module, small, checkpoint=tmp_path / "run.pt")
+
+
+def test_the_same_counts_from_elsewhere_go_on(small, tmp_path):
+    """Else what is the same run would be refused: the layer, the form and the labels are not it."""
+    path = tmp_path / "run.pt"
+    Trainer(**SETTINGS).fit(model(), small, checkpoint=path)
+    other = small.copy()
+    other.layers["counts"] = other.X.toarray()
+    other.X = other.X * 0.5
+    other.obs["group"] = "unused labels may change"
+    other.obs_names = [f"renamed-{i}" for i in range(53)]
+    Trainer(**SETTINGS).fit(model(), other, layer="counts", checkpoint=path)
+    wide = small.copy()
+    wide.X.indices, wide.X.indptr = wide.X.indices.astype(np.int64), wide.X.indptr.astype(np.int64)
+    Trainer(**SETTINGS).fit(model(), wide, checkpoint=path)
+
+
+# ---------------------------------------------------------------- all or nothing
+
+
+ENTRIES = ["settings", "identity", "weights", "covariates", "optimizer", "progress"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("wrong", ["missing", 3, {}])
+def test_a_run_that_lacks_an_entry_changes_nothing(small, tmp_path, entry, wrong):
+    """Else the module would have half of the file in it when the error comes."""
+    path = tmp_path / "run.pt"
+    Trainer(**SETTINGS).fit(model(), small, checkpoint=path)
+    content = files.read(path, "nbvae run 3", "")
+    if wrong == "missing":
+        del content[entry]
+    else:
+        content[entry] = wrong
+    files.write_atomically(path, content)
+    module, trainer = model(), Trainer(**SETTINGS)
+    with pytest.raises(CheckpointError, match=r"run\.pt"):
+        trainer.fit(module, small, checkpoint=path)
+    assert same(module.state_dict(), model().state_dict())
+    assert trainer.history is None
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_before_the_first_epoch(
+    small, tmp_path, monkeypatch
+):
+    """Else an epoch of an hour would be trained and lost."""
+
+    def too_late(*_):
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(Trainer, "_train_epoch", too_late)
+    fit = partial(Trainer(**SETTINGS).fit, model(), small)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        fit(checkpoint=tmp_path)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        fit(checkpoint="")
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        fit(checkpoint=tmp_path / "missing" / "run.pt")
+    with pytest.raises(TypeError, match="a string or a Path, not True"):
+        fit(checkpoint=True)
+    with pytest.raises(OSError, match="name too long"):
+        fit(checkpoint=tmp_path / ("x" * 254))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("entry", ["settings", "history", "train_cells", "stopped", "best_epoch"])
+def test_weights_that_lack_an_entry_change_nothing(small, tmp_path, entry):
+    """Else the module would be another one, though there is no trainer."""
+    trainer, module = Trainer(**SETTINGS), model()
+    trainer.fit(module, small)
+    trainer.save(tmp_path / "model.pt", module)
+    content = files.read(tmp_path / "model.pt", "nbvae checkpoint 4", "")
+    del content[entry]
+    files.write_atomically(tmp_path / "model.pt", content)
+    other = model()
+    with pytest.raises(CheckpointError, match=entry):
+        Trainer.load(tmp_path / "model.pt", other)
+    assert same(other.state_dict(), model().state_dict())
+
+
+def test_a_failed_fit_leaves_the_trainer_as_it_was(small, tmp_path):
+    """Else its history would be of one run, and its held-out cells of another."""
+    trainer = Trainer(**SETTINGS)
+    trainer.fit(model(), small, checkpoint=tmp_path / "run.pt")
+    before = trainer.held_out_cells
+    with pytest.raises(CheckpointError, match="other counts"):
+        trainer.fit(model(), small[:40].copy(), checkpoint=tmp_path / "run.pt")
+    assert trainer.held_out_cells is before
+
+
+# ---------------------------------------------------------------- genes by name
+
+
+def reordered(adata):
+    return adata[:, ::-1].copy()
+
+
+def with_other_genes(adata):
+    other = adata.copy()
+    other.var_names = [f"OTHER{i}" for i in range(adata.n_vars)]
+    return other
+
+
+def test_a_run_goes_on_with_the_same_genes_in_another_order(small, tmp_path, monkeypatch):
+    """Else a table that was sorted in between would be taken for another one."""
+    expected, module = (NBVAE.for_counts(small, 2, seed=0) for _ in range(2))
+    Trainer(**SETTINGS).fit(expected, small)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(3, patch)
+        Trainer(**SETTINGS).fit(module, small, checkpoint=tmp_path / "run.pt")
+    Trainer(**SETTINGS).fit(module, reordered(small), checkpoint=tmp_path / "run.pt")
+    assert same(module.state_dict(), expected.state_dict())
+
+
+@pytest.mark.parametrize("change", [reordered, with_other_genes])
+def test_files_of_a_module_of_other_genes_are_refused(small, tmp_path, change):
+    """Else each weight would meet the counts of another gene."""
+    trainer, module = Trainer(**SETTINGS), NBVAE.for_counts(small, 2, seed=0)
+    trainer.fit(module, small, checkpoint=tmp_path / "run.pt")
+    trainer.save(tmp_path / "model.pt", module)
+    other = NBVAE.for_counts(change(small), 2, seed=0)
+    with pytest.raises(CheckpointError, match="other genes, or of these in another order"):
+        Trainer.load(tmp_path / "model.pt", other)
+    with pytest.raises(CheckpointError, match="other genes"):
+        Trainer(**SETTINGS).fit(other, change(small), checkpoint=tmp_path / "run.pt")
+    Trainer.load(tmp_path / "model.pt", NBVAE(12, 2))  # which has no names to compare

@@ -11,11 +11,14 @@ PACKAGE = Path(nbvae.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "_messages": set(),
-    "data": {"_messages"},
-    "module": {"_messages", "data"},
-    "evaluation": {"data", "module"},
-    "expression": {"_messages", "data", "module", "evaluation"},
-    "train": {"data", "module", "evaluation"},
+    "files": set(),
+    "threads": set(),
+    "_arguments": {"_messages"},
+    "data": {"_arguments", "_messages"},
+    "module": {"_arguments", "_messages", "files", "data"},
+    "evaluation": {"_arguments", "threads", "data", "module"},
+    "expression": {"_arguments", "_messages", "data", "module", "evaluation"},
+    "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }
 

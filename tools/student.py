@@ -7,10 +7,12 @@ fails at exactly the exercises that are not solved.
 """
 
 import argparse
+import ast
 import hashlib
+import json
 import re
-import shutil
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ STUB = "...  # your code here"
 ANSWER_TAG, CHECK_TAG = "hide-cell", "exercise-check"
 TASK = re.compile(r"### Exercise (\d+\.\d+) · \S")
 FINGERPRINT = "as_generated"
+RECORD = ".as_generated.json"  # digests of the pages, in the folder of the student edition
+LECTURERS = "for_lecturers.md"
 
 
 class MarkerError(Exception):
@@ -58,6 +62,33 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
             )
         found.append(Exercise(match[1], task, *answer_and_check))
     return found
+
+
+def name_of_answer(exercise: Exercise) -> str:
+    """Return what the check calls the answer: the name that one cell sets and the other reads.
+
+    Raises:
+        MarkerError: there is no such name, or more than one.
+
+    """
+    read = {
+        node.id
+        for node in ast.walk(ast.parse(exercise.check.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    names = read & set(_set_by(ast.parse(exercise.answer.source)))
+    if len(names) != 1:
+        raise MarkerError(f"Exercise {exercise.number} checks {sorted(names) or 'no name'}")
+    return names.pop()
+
+
+def _set_by(module: ast.Module) -> Iterator[str]:
+    for statement in module.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            yield statement.name
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+            yield from (name.id for name in names if isinstance(name.ctx, ast.Store))
 
 
 def stub(source: str) -> str:
@@ -117,48 +148,100 @@ def fingerprint(notebook: NotebookNode) -> str:
 
 
 def edited(path: Path) -> bool:
-    """Whether a student notebook holds someone's work."""
+    """Whether a student notebook holds someone's work; one that can't be read may."""
     if not path.exists():
         return False
-    notebook = read(path)
-    return notebook.metadata.get(FINGERPRINT) != fingerprint(notebook)
+    try:
+        notebook = read(path)
+        return notebook.metadata.get(FINGERPRINT) != fingerprint(notebook)
+    except Exception:  # whatever can be wrong with a file
+        return True
 
 
-def generate(book: Path, out: Path, *, force: bool = False) -> list[Path]:
+def pages(book: Path) -> dict[str, bytes]:
+    """Return the files beside the notebooks that students get, by their paths.
+
+    The page for lecturers tells what the exercises are about; it stays here, and so does each line
+    that links to it.
+    """
+    found = {}
+    for path in sorted(book.rglob("*")):
+        name = path.relative_to(book)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if hidden or not path.is_file() or path.suffix == ".ipynb" or path.name == LECTURERS:
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".md":
+            lines = content.decode("utf-8").splitlines(keepends=True)
+            content = "".join(line for line in lines if f"({LECTURERS}" not in line).encode()
+        found[name.as_posix()] = content
+    return found
+
+
+def generate(
+    book: Path, out: Path, *, numbers: Collection[int] = (), force: bool = False
+) -> list[Path]:
     """Write the student edition of a book and the files that its pages link to.
 
     Args:
         book: folder of the worked notebooks.
         out: folder to write to.
-        force: overwrite edited notebooks too.
+        numbers: of the chapters; none means all.
+        force: overwrite edited files too.
 
     Returns:
-        The notebooks that were left alone, because they have been edited.
+        The files that were left alone, because they have been edited.
 
     Raises:
         MarkerError: a notebook's exercises are malformed; nothing is written then.
+        ValueError: there is no chapter of this number.
 
     """
-    editions = {path.name: student_edition(read(path), path.name) for path in chapters(book)}
+    paths = {int(path.stem.partition("_")[0]): path for path in chapters(book)}
+    if unknown := set(numbers) - paths.keys():
+        raise ValueError(f"There is no chapter {min(unknown)}; there are {[*paths]}")
+    chosen = [path for number, path in paths.items() if number in (numbers or paths)]
+    editions = {path.name: student_edition(read(path), path.name) for path in chosen}
     keep = [out / name for name in editions if not force and edited(out / name)]
-    ignore = shutil.ignore_patterns("*.ipynb", ".*")
-    shutil.copytree(book, out, ignore=ignore, dirs_exist_ok=True)
     for name, edition in editions.items():
         if out / name not in keep:
+            out.mkdir(parents=True, exist_ok=True)
             write(edition, out / name)
-    return keep
+    return keep + _write_pages(pages(book), out, force=force)
+
+
+def _write_pages(pages: dict[str, bytes], out: Path, *, force: bool) -> list[Path]:
+    """Write pages over those that were generated, not over others; return those others."""
+    record, kept = out / RECORD, []
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    for name, content in pages.items():
+        path = out / name
+        was = path.read_bytes() if path.exists() else content
+        if was != content and _digest(was) != known.get(name) and not force:
+            kept.append(path)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        known[name] = _digest(content)
+    record.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return kept
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from the command line; return 1 if a notebook was kept or malformed."""
+    """Run from the command line; return 1 if a file was kept or a notebook is malformed."""
     parser = argparse.ArgumentParser(description="Write the notebooks without the solutions.")
     parser.add_argument("book", nargs="?", type=Path, default=BOOK)
     parser.add_argument("out", nargs="?", type=Path, default=ROOT / "student")
-    parser.add_argument("--force", action="store_true", help="overwrite edited notebooks")
+    parser.add_argument("--chapter", type=int, action="append", default=[], help="only this one")
+    parser.add_argument("--force", action="store_true", help="overwrite edited files")
     options = parser.parse_args(arguments)
     try:
-        kept = generate(options.book, options.out, force=options.force)
-    except MarkerError as error:
+        kept = generate(options.book, options.out, numbers=options.chapter, force=options.force)
+    except (MarkerError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     for path in kept:

@@ -6,7 +6,7 @@ the design matrix, (n_cells, n_columns), which is what the networks get.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
+from nbvae._arguments import an_anndata, kind_of
 from nbvae._messages import cell_name, shown
 
 
@@ -33,13 +34,14 @@ class Covariates(NamedTuple):
 
         Raises:
             KeyError: there is no such column.
+            TypeError: ``adata`` is no AnnData.
             ValueError: a cell has no value, or there are no cells.
 
         """
         levels = tuple(sorted(set(_names(adata, key))))
         if not levels:
             raise ValueError(f"obs[{key!r}] is empty: there are no cells to take levels from.")
-        return cls(key, levels)
+        return cls(str(key), levels)
 
     @property
     def n_columns(self) -> int:
@@ -84,6 +86,28 @@ class Covariates(NamedTuple):
         return torch.eye(self.n_columns)[torch.randint(self.n_columns, (n_cells,))]
 
 
+def as_covariates(value: Any) -> Covariates | None:
+    """Take covariates, with key and levels as plain strings, which a file can hold.
+
+    Raises:
+        TypeError: it is something else, such as the name of a column.
+        ValueError: there are no levels, or one occurs twice.
+
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Covariates):
+        key = value if isinstance(value, str) else "donor"
+        raise TypeError(
+            f"covariates must be Covariates, not {value!r} ({kind_of(value)}): pass "
+            f"covariates=Covariates.of(adata, {key!r}), which reads the levels of a column of obs."
+        )
+    levels = tuple(map(str, value.levels))
+    if not levels or len(set(levels)) < len(levels):
+        raise ValueError(f"Covariates need levels, each once, not {shown(levels) or 'none'}.")
+    return Covariates(str(value.key), levels)
+
+
 def covariates_of(module: object) -> Covariates | None:
     """Return the covariates that a module wants, if it wants any."""
     return getattr(module, "covariates", None)
@@ -91,14 +115,16 @@ def covariates_of(module: object) -> Covariates | None:
 
 def _names(adata: AnnData, key: str) -> np.ndarray:
     """Read a column of ``obs`` as strings, (n_cells,); stop at a cell without a value."""
-    if key not in adata.obs:
+    if key not in an_anndata(adata).obs:
         have = shown(adata.obs.columns) or "none"
         raise KeyError(f"There is no column {key!r} in obs; the columns are: {have}.")
     column = adata.obs[key]
+    if column.ndim > 1:
+        raise ValueError(f"obs has several columns {key!r}: rename all but one.")
     missing = column.isna().to_numpy()
     if missing.any():
         raise ValueError(
             f"obs[{key!r}] has no value for {cell_name(adata, int(missing.argmax()))}: give each "
             "cell a value, or remove the cells without one."
         )
-    return column.astype(str).to_numpy(dtype=object)
+    return np.array([str(value) for value in column.astype(str)], dtype=object)

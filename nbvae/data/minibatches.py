@@ -16,8 +16,11 @@ from anndata import AnnData
 from scipy import sparse
 from torch import Tensor
 
-from nbvae.data.counts import count_matrix
-from nbvae.data.covariates import Covariates
+from nbvae._arguments import an_anndata
+from nbvae._messages import shown
+from nbvae.data.counts import count_matrix, refuse_empty_cells
+from nbvae.data.covariates import covariates_of
+from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
 
 
@@ -88,24 +91,45 @@ class Minibatch:
 class CellTable(NamedTuple):
     """All that a module is fed of an AnnData: counts, checked once, and the design matrix."""
 
-    counts: sparse.csr_matrix  # (n_cells, n_genes)
+    counts: sparse.csr_matrix  # (n_cells, n_genes), the columns in the module's order
     design: np.ndarray | None  # (n_cells, n_columns); None without covariates
     names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
+    given: pd.Index | None = None  # of all genes of the AnnData, in its order; None: no names
+    columns: np.ndarray | None = None  # (n_genes,), which of those each is; None: these, all
 
     @classmethod
-    def of(
-        cls, adata: AnnData, covariates: Covariates | None, *, layer: str | None = None
-    ) -> "CellTable":
-        """Take from an AnnData what a module with these covariates needs.
+    def of(cls, adata: AnnData, module: object = None, *, layer: str | None = None) -> "CellTable":
+        """Take from an AnnData what a module needs: the one door by which cells come in.
+
+        Args:
+            adata: raw counts, cells × genes.
+            module: its attributes ``genes``, ``layer`` and ``covariates``, where it has them, say
+                what it needs. The genes are found by name; columns of others are left out.
+            layer: the layer that holds the counts, "X" for ``adata.X``; the module's own when left
+                out.
 
         Raises:
+            TypeError: ``adata`` is no AnnData.
             CountsError, KeyError: as in ``count_matrix``.
-            ValueError: a cell has a level that the covariates don't know.
+            ValueError: a gene of the module is missing, or a cell has a level that the covariates
+                don't know.
 
         """
+        genes, covariates = genes_of(module), covariates_of(module)
+        columns = None if genes is None else columns_of(genes, an_anndata(adata))
+        layer = layer_of(module) if layer is None else layer
         counts = count_matrix(adata, layer=layer)
+        if columns is not None:
+            counts = counts[:, columns].sorted_indices()
+            refuse_empty_cells(adata, counts, "In the genes of the module")
         design = None if covariates is None else covariates.design(adata)
-        return cls(counts, design, adata.obs_names)
+        return cls(counts, design, adata.obs_names, adata.var_names, columns)
+
+    @property
+    def genes(self) -> pd.Index:
+        """The names of the genes, in the order of the columns; numbers if they have none."""
+        given = pd.RangeIndex(self.counts.shape[1]) if self.given is None else self.given
+        return given if self.columns is None else given[self.columns]
 
     @property
     def n_cells(self) -> int:
@@ -121,6 +145,27 @@ class CellTable(NamedTuple):
         """
         names = pd.RangeIndex(self.n_cells) if self.names is None else self.names
         return positions_of(indices, names, what="cells", argument="indices")
+
+    def gene_columns(self, genes: Any) -> np.ndarray:
+        """Find columns by how a reader of the AnnData counts: a mask, column numbers or names.
+
+        All when None, in the order in which the AnnData has them, so that what is computed for
+        each gene fits beside its counts.
+
+        Raises:
+            KeyError, ValueError: as in ``positions_of``; or the module does not model a gene.
+
+        """
+        all_columns = np.arange(self.counts.shape[1]) if self.columns is None else self.columns
+        if genes is None:
+            return np.argsort(all_columns)
+        given = self.genes if self.given is None else self.given
+        chosen = [genes] if isinstance(genes, str) else genes
+        places = positions_of(chosen, given, what="genes", argument="genes")
+        found = pd.Index(all_columns).get_indexer(places)  # −1: left out
+        if (found < 0).any():
+            raise KeyError(f"genes: the module does not model {shown(given[places[found < 0]])}.")
+        return found
 
     def minibatches(
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"

@@ -16,10 +16,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid, softplus
 
+from nbvae.module.support import check_counts, check_logs
+
 STIRLING_FROM = 16.0  # above it, five terms of the series below are exact to float64's last digits
 
 
-def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
+def nb_log_prob(
+    x: Tensor, log_mean: Tensor, log_theta: Tensor, *, validate_args: bool = True
+) -> Tensor:
     """Log-probability of counts under NB(μ, θ), elementwise.
 
     The textbook form subtracts log-gammas of nearly the same size: at θ = 1e8 or x = 1e6 it loses
@@ -36,18 +40,27 @@ def nb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         x: counts, integers ≥ 0 stored as floats; any shape.
         log_mean: log μ, broadcastable to ``x``; −inf (an empty cell) puts all mass on zero.
         log_theta: log θ, broadcastable to ``x``.
+        validate_args: look at every number first, as ``torch.distributions`` does; training, whose
+            counts were checked once, leaves that out.
 
     Returns:
         log NB(x; μ, θ), natural logarithm, in the shape that the arguments broadcast to and the
         widest of their types.
 
+    Raises:
+        TypeError: an argument is no tensor.
+        ValueError: ``x`` holds what is no count, or a parameter is not a number.
+
     """
+    if validate_args:
+        check_counts(x)
+        check_logs(log_mean=log_mean, log_theta=log_theta)
     alike = torch.broadcast_tensors(x, log_mean, log_theta)
     dtype = reduce(torch.promote_types, (values.dtype for values in alike))
     return _NBLogProb.apply(*(values.to(dtype) for values in alike))
 
 
-def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:
+def poisson_log_prob(x: Tensor, log_mean: Tensor, *, validate_args: bool = True) -> Tensor:
     """Log-probability of counts under Poisson(μ), elementwise.
 
     With t = log(x/μ) it is −x (t + e⁻ᵗ − 1) − ½ log(2π x) − δ(x) for x > 0, where δ is the
@@ -56,8 +69,15 @@ def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:
     Args:
         x: counts, integers ≥ 0 stored as floats; any shape.
         log_mean: log μ, broadcastable to ``x``; −inf puts all mass on zero.
+        validate_args: as in ``nb_log_prob``.
+
+    Raises:
+        TypeError, ValueError: as in ``nb_log_prob``.
 
     """
+    if validate_args:
+        check_counts(x)
+        check_logs(log_mean=log_mean)
     x, log_mean = torch.broadcast_tensors(x, log_mean)
     counted = x > 0
     some = torch.where(counted, x, 1.0)  # what the branch that is not taken may compute with
@@ -66,7 +86,14 @@ def poisson_log_prob(x: Tensor, log_mean: Tensor) -> Tensor:
     return torch.where(counted, -some * (t + torch.expm1(-t)) - spread, -log_mean.exp())
 
 
-def zinb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, dropout_logits: Tensor) -> Tensor:
+def zinb_log_prob(
+    x: Tensor,
+    log_mean: Tensor,
+    log_theta: Tensor,
+    dropout_logits: Tensor,
+    *,
+    validate_args: bool = True,
+) -> Tensor:
     """Log-probability under a negative binomial that is replaced by 0 with probability π.
 
     Zero-inflated, as in Lopez et al. 2018: π + (1 − π) NB(0) for x = 0, (1 − π) NB(x) above.
@@ -75,15 +102,26 @@ def zinb_log_prob(x: Tensor, log_mean: Tensor, log_theta: Tensor, dropout_logits
         x: counts, integers ≥ 0 stored as floats; any shape.
         log_mean: log μ of the negative binomial, broadcastable to ``x``.
         log_theta: log θ, broadcastable to ``x``.
-        dropout_logits: log π − log(1 − π), broadcastable to ``x``.
+        dropout_logits: log π − log(1 − π), broadcastable to ``x``; ±inf is certainty.
+        validate_args: as in ``nb_log_prob``.
+
+    Raises:
+        TypeError, ValueError: as in ``nb_log_prob``.
 
     """
-    kept = nb_log_prob(x, log_mean, log_theta) + logsigmoid(-dropout_logits)
+    if validate_args:
+        check_counts(x)
+        check_logs(log_mean=log_mean, log_theta=log_theta, dropout_logits=dropout_logits)
+    kept = nb_log_prob(x, log_mean, log_theta, validate_args=False) + logsigmoid(-dropout_logits)
     return torch.where(x > 0, kept, torch.logaddexp(logsigmoid(dropout_logits), kept))
 
 
 def nb_sample(
-    log_mean: Tensor, log_theta: Tensor, *, generator: torch.Generator | None = None
+    log_mean: Tensor,
+    log_theta: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    validate_args: bool = True,
 ) -> Tensor:
     """Draw counts as a gamma–Poisson mixture: λ ~ Gamma(θ, rate θ/μ), then x ~ Poisson(λ).
 
@@ -91,11 +129,17 @@ def nb_sample(
         log_mean: log μ, any shape.
         log_theta: log θ, broadcastable to ``log_mean``.
         generator: source of randomness; PyTorch's global one when left out.
+        validate_args: as in ``nb_log_prob``.
 
     Returns:
         Counts stored as floats, in the shape that the arguments broadcast to.
 
+    Raises:
+        TypeError, ValueError: as in ``nb_log_prob``.
+
     """
+    if validate_args:
+        check_logs(log_mean=log_mean, log_theta=log_theta)
     log_mean, log_theta = torch.broadcast_tensors(log_mean, log_theta)
     theta = log_theta.exp()
     # shape θ and mean 1; this is what torch.distributions.Gamma calls, which takes no generator

@@ -15,9 +15,9 @@ from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS, MLP
 from nbvae.module.nbvae import NBVAE, LossOutput, kl_to_standard_normal, reparametrise
 from nbvae.module.protocol import TrainableModule
+from nbvae.module.saving import HOOKS
 
 STEPS = ("forward", "inference", "generative", "loss", "with_covariates", "check_input")
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def loss_of(
@@ -39,7 +39,7 @@ def loss_of(
         What the module returns: ``loss``, and ``reconstruction`` and ``kl`` of each cell.
 
     """
-    if has_shortcut(module):
+    if has_shortcut(module) and minibatch.x.dtype == module.dtype:
         return fast_forward(module, minibatch, kl_weight=kl_weight, noise=noise)
     options = {"covariates": minibatch.covariates, "noise": noise}
     given = {name: value for name, value in options.items() if value is not None}

@@ -8,8 +8,15 @@ Solved for θ that is an estimate by moments (chapter 2). It takes the differenc
 cells for scatter, so that it is far too small for their markers; z will explain those.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
+
+from nbvae._arguments import whole_number
 
 LOWEST = 1.0  # starts at 0.3 or 2 end with a higher −ELBO on PBMC 3k
 HIGHEST = 10.0  # the counts hardly tell a larger θ from ∞; 5, 20 and 30 end alike
@@ -41,3 +48,33 @@ def theta_by_moments(counts: sparse.csr_matrix) -> np.ndarray:
     theta = np.full(n_genes, HIGHEST)
     np.divide(means_squared, excess, out=theta, where=excess > 0)
     return theta.clip(LOWEST, HIGHEST)
+
+
+def start(bias: Tensor, log_theta: Tensor | None, counts: sparse.csr_matrix) -> None:
+    """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments."""
+    with torch.no_grad():
+        bias.copy_(torch.from_numpy(shares(counts)).log())
+        if log_theta is not None:
+            log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw what follows from a seed, and leave the caller's random numbers as they were.
+
+    Args:
+        seed: None changes nothing: the caller's random numbers are used.
+
+    Raises:
+        TypeError, ValueError: it is no whole number that PyTorch takes.
+
+    """
+    if seed is None:
+        yield
+        return
+    seed = whole_number("seed", seed, least=0)
+    if seed > 2**63 - 1:
+        raise ValueError(f"seed must be a whole number of at most {2**63 - 1}, not {seed}.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -1,6 +1,7 @@
 """Which distribution the counts have, given what the decoder says: NB, and two rivals of it.
 
-Each is a log-probability and a sampler. The parameters come as the ``GenerativeOutput`` of
+Each is a log-probability and a sampler, which do not check the counts again that were checked when
+they came in. The parameters come as the ``GenerativeOutput`` of
 ``module.py``; a likelihood reads those that it has.
 """
 
@@ -46,15 +47,15 @@ def _given(parameter: Tensor | None) -> Tensor:
 
 
 def _nb_log_prob(x: Tensor, p: Parameters) -> Tensor:
-    return nb_log_prob(x, p.log_px_mean, _given(p.log_theta))
+    return nb_log_prob(x, p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
 def _nb_sample(p: Parameters) -> Tensor:
-    return nb_sample(p.log_px_mean, _given(p.log_theta))
+    return nb_sample(p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
 def _poisson_log_prob(x: Tensor, p: Parameters) -> Tensor:
-    return poisson_log_prob(x, p.log_px_mean)
+    return poisson_log_prob(x, p.log_px_mean, validate_args=False)
 
 
 def _poisson_sample(p: Parameters) -> Tensor:
@@ -62,7 +63,8 @@ def _poisson_sample(p: Parameters) -> Tensor:
 
 
 def _zinb_log_prob(x: Tensor, p: Parameters) -> Tensor:
-    return zinb_log_prob(x, p.log_px_mean, _given(p.log_theta), _given(p.dropout_logits))
+    log_theta, dropout_logits = _given(p.log_theta), _given(p.dropout_logits)
+    return zinb_log_prob(x, p.log_px_mean, log_theta, dropout_logits, validate_args=False)
 
 
 def _zinb_sample(p: Parameters) -> Tensor:

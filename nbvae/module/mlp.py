@@ -6,6 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from nbvae._arguments import whole_number
+
 
 def softmax(y: Tensor) -> Tensor:
     """Make each row positive, with sum 1."""
@@ -36,8 +38,9 @@ class MLP(nn.Module):
             callable from tensor to tensor.
 
     Raises:
-        ValueError: ``link`` is a string that is not in ``LINKS``.
-        TypeError: ``link`` is neither ``None``, a string nor a callable.
+        ValueError: ``link`` is a string that is not in ``LINKS``, or a size is below 1.
+        TypeError: ``link`` is neither ``None``, a string nor a callable, or a size is no whole
+            number.
 
     """
 
@@ -50,6 +53,9 @@ class MLP(nn.Module):
         link: str | Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        n_input = whole_number("n_input", n_input)
+        n_output = whole_number("n_output", n_output)
+        n_hidden = whole_number("n_hidden", n_hidden)
         self.layers = nn.Sequential(
             nn.Linear(n_input, n_hidden),
             nn.ReLU(),

@@ -15,18 +15,21 @@ for counts, Lopez et al. 2018).
 Shapes: N cells in a minibatch, G genes, K latent dimensions, C columns of covariates.
 """
 
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
 from anndata import AnnData
 from torch import Tensor, nn
 
-from nbvae._messages import shown
+from nbvae._arguments import one_of, whole_number
 from nbvae.data.counts import count_matrix
-from nbvae.data.covariates import Covariates
-from nbvae.module.initialisation import shares, theta_by_moments
+from nbvae.data.covariates import Covariates, as_covariates
+from nbvae.module.checks import check_design, check_shape, may_encode, weights_type
+from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
+from nbvae.module.saving import load, save
 
 
 class InferenceOutput(NamedTuple):
@@ -87,8 +90,14 @@ class NBVAE(nn.Module):
         covariates: from ``Covariates.of(adata, key)``; the decoder is told them.
         encode_covariates: tell the encoders, too.
 
+    Attributes:
+        genes: the names of the genes, in the order of the columns; None: it was told none.
+        layer: the layer of an AnnData in which it expects counts; None: ``X``.
+
     Raises:
-        ValueError: an unknown likelihood, or ``encode_covariates`` without ``covariates``.
+        TypeError: a size is no whole number, or ``covariates`` is not ``Covariates``.
+        ValueError: a size is below 1, an unknown likelihood, or ``encode_covariates`` without
+            ``covariates``.
 
     """
 
@@ -103,13 +112,15 @@ class NBVAE(nn.Module):
         encode_covariates: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(likelihood, covariates, encode_covariates)
-        self.n_genes = n_genes
-        self.n_latent = n_latent
-        self.likelihood = LIKELIHOODS[likelihood]
-        self.covariates = covariates
-        self.encode_covariates = encode_covariates
-        n_columns = covariates.n_columns if covariates else 0
+        self.n_genes = n_genes = whole_number("n_genes", n_genes)
+        self.n_latent = n_latent = whole_number("n_latent", n_latent)
+        self.n_hidden = n_hidden = whole_number("n_hidden", n_hidden)
+        self.likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
+        self.covariates = as_covariates(covariates)
+        self.encode_covariates = may_encode(encode_covariates, self.covariates)
+        self.genes: tuple[str, ...] | None = None
+        self.layer: str | None = None
+        n_columns = self.covariates.n_columns if self.covariates else 0
 
         # p(x | z, ℓ): the shares of the genes given z, and one inverse dispersion per gene
         n_decoded = n_latent + n_columns
@@ -120,7 +131,7 @@ class NBVAE(nn.Module):
         )
 
         # q(z | x): a normal distribution, its mean and its log-variance given the counts
-        n_encoded = n_genes + n_columns * encode_covariates
+        n_encoded = n_genes + n_columns * self.encode_covariates
         self.mean_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
         self.logvar_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
         for encoder in (self.mean_encoder, self.logvar_encoder):
@@ -132,43 +143,59 @@ class NBVAE(nn.Module):
         adata: AnnData,
         n_latent: int = 10,
         *,
+        layer: str | None = None,
         n_hidden: int = 128,
         likelihood: str = "nb",
         covariates: Covariates | None = None,
         encode_covariates: bool = False,
+        seed: int | None = None,
     ) -> Self:
-        """Build a module that starts from the best that can be said without z.
+        """Build a module for these genes that starts from the best that can be said without z.
 
         The decoder's last bias is the logarithm of each gene's share of all counts, and θ is what
         its moments say, within 1 and 10. A module with random weights has to learn both first, at
         the same speed limit as all else.
 
+        The module remembers the genes' names, and the layer, and finds them in any AnnData.
+
         Args:
             adata: the raw counts that the module will be trained on.
-            n_latent: as in ``NBVAE``, like all that follow.
+            n_latent: as in ``NBVAE``, like all that follow but ``layer``.
+            layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.
             likelihood: "nb", "poisson" or "zinb".
             covariates: what the decoder is told beside z.
             encode_covariates: tell the encoders, too.
+            seed: of the weights that are drawn; None: PyTorch's own random numbers go on.
 
         Raises:
-            CountsError: the matrix does not hold raw counts.
+            CountsError, KeyError: as in ``count_matrix``.
+            TypeError, ValueError: as in ``NBVAE``.
 
         """
-        module = cls(
-            adata.n_vars,
-            n_latent,
-            n_hidden=n_hidden,
-            likelihood=likelihood,
-            covariates=covariates,
-            encode_covariates=encode_covariates,
-        )
-        counts = count_matrix(adata)
-        with torch.no_grad():
-            module.decoder.output_layer.bias.copy_(torch.from_numpy(shares(counts)).log())
-            if module.log_theta is not None:
-                module.log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
+        counts = count_matrix(adata, layer=layer)
+        with seeded(seed):
+            module = cls(
+                adata.n_vars,
+                n_latent,
+                n_hidden=n_hidden,
+                likelihood=likelihood,
+                covariates=covariates,
+                encode_covariates=encode_covariates,
+            )
+        module.genes = tuple(map(str, adata.var_names))
+        module.layer = None if layer is None else str(layer)
+        start(module.decoder.output_layer.bias, module.log_theta, counts)
         return module
+
+    def save(self, path: str | Path) -> None:
+        """Write all that the module is to one file, whole or not at all: see ``saving.py``."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote: a module that is ready to use. No code in it is executed."""
+        return load(cls, path)
 
     def inference(
         self, x: Tensor, *, covariates: Tensor | None = None, noise: Tensor | None = None
@@ -186,7 +213,7 @@ class NBVAE(nn.Module):
 
         """
         self.check_input(x, covariates)
-        x_log = torch.log1p(x)  # so that the few large counts do not drown the rest
+        x_log = torch.log1p(x.to(self.dtype))  # so that the few large counts do not drown the rest
         seen = self.with_covariates(x_log, covariates) if self.encode_covariates else x_log
         qz_mean = self.mean_encoder(seen)  # (N, K)
         qz_logvar = self.logvar_encoder(seen)  # (N, K)
@@ -207,10 +234,10 @@ class NBVAE(nn.Module):
             ValueError: ``covariates`` do not fit.
 
         """
-        told = self.with_covariates(z, covariates)  # (N, K + C)
+        told = self.with_covariates(z.to(self.dtype), covariates)  # (N, K + C)
         log_px_scale = self.decoder(told)  # (N, G)
         dropout_logits = self.dropout_decoder(told) if self.dropout_decoder else None
-        log_px_mean = library.log() + log_px_scale
+        log_px_mean = library.to(self.dtype).log() + log_px_scale
         return GenerativeOutput(log_px_scale, log_px_mean, self.log_theta, dropout_logits)
 
     def loss(
@@ -253,54 +280,33 @@ class NBVAE(nn.Module):
             noise: (N, K), to fix the draw of z.
 
         """
-        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         inference = self.inference(x, covariates=covariates, noise=noise)
+        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)
 
     def with_covariates(self, values: Tensor, covariates: Tensor | None) -> Tensor:
         """Append its covariates to each cell's row. (N, …) → (N, … + C)."""
-        self._check_covariates(covariates)
-        return values if covariates is None else torch.cat([values, covariates], dim=-1)
+        check_design(covariates, self.covariates)
+        if covariates is None:
+            return values
+        return torch.cat([values, covariates.to(values.dtype)], dim=-1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights: float32 or float64, others are refused."""
+        return weights_type(self)
 
     def check_input(self, x: Tensor, covariates: Tensor | None) -> None:
         """Refuse what the module was not built for.
 
         Raises:
+            TypeError: ``x`` is no tensor.
             ValueError: ``x`` does not have n_genes columns, or ``covariates`` do not fit.
 
         """
-        self._check_covariates(covariates)
-        if x.ndim != 2 or x.shape[1] != self.n_genes:
-            raise ValueError(
-                f"This module models {self.n_genes} genes, so x must have shape "
-                f"(cells, {self.n_genes}), but it has shape {tuple(x.shape)}. Give it the genes "
-                f"it was built for, or build NBVAE(n_genes={x.shape[-1] if x.ndim else 0})."
-            )
-
-    def _check_covariates(self, covariates: Tensor | None) -> None:
-        if self.covariates is None:
-            if covariates is not None:
-                raise ValueError("This module was built without covariates, but some were given.")
-            return
-        width = self.covariates.n_columns
-        if covariates is None or covariates.ndim != 2 or covariates.shape[1] != width:
-            given = "none were given" if covariates is None else f"not {tuple(covariates.shape)}"
-            raise ValueError(
-                f"This module needs covariates of shape (cells, {width}), {given}: pass covariates="
-                f"module.covariates.design(adata), from obs[{self.covariates.key!r}], as a tensor."
-            )
-
-
-def _check_arguments(
-    likelihood: str, covariates: Covariates | None, encode_covariates: bool
-) -> None:
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"Unknown likelihood {likelihood!r}. Use one of {shown(LIKELIHOODS)}.")
-    if encode_covariates and covariates is None:
-        raise ValueError(
-            "encode_covariates=True needs covariates: pass covariates=Covariates.of(adata, key)."
-        )
+        check_design(covariates, self.covariates)
+        check_shape(x, self.n_genes)
 
 
 def reparametrise(mean: Tensor, logvar: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -314,8 +320,7 @@ def reparametrise(mean: Tensor, logvar: Tensor, noise: Tensor | None = None) -> 
         noise: (N, K), to fix the draw; fresh standard normal numbers when left out.
 
     """
-    if noise is None:
-        noise = torch.randn_like(mean)
+    noise = torch.randn_like(mean) if noise is None else noise
     return mean + (0.5 * logvar).exp() * noise
 
 

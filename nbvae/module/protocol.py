@@ -1,7 +1,8 @@
 """What the trainer and the evaluation ask of a module: a contract, checked by type checkers.
 
 Any ``nn.Module`` keeps it whose call returns a ``LossOutput``; the chapters train some that are no
-NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them.
+NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them. One
+that knows its ``n_genes`` genes by name has ``genes``; one with its counts in a layer, ``layer``.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,86 +1,77 @@
-"""Files of weights: written whole or not at all, and read without executing anything in them."""
+"""What a file keeps of a module, and whether another module can take it."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nbvae.data.covariates import covariates_of
+from nbvae.data.genes import genes_of
+from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
 
-class CheckpointError(ValueError):
-    """The file is not what was asked for; nothing was loaded."""
-
-
-def write_atomically(path: str | Path, content: dict[str, Any]) -> None:
-    """Write beside ``path``, then rename: an older file stays until the new one is complete."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def read(path: str | Path, form: str, written_by: str) -> dict[str, Any]:
-    """Read tensors, numbers and strings; no code in the file is executed.
-
-    Args:
-        path: the file.
-        form: what its entry "format" has to be.
-        written_by: the function to name when it is not.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged or foreign.
-
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{str(path)!r} is damaged or not a checkpoint of nbvae.") from error
-    if not isinstance(content, dict) or content.get("format") != form:
-        raise CheckpointError(f"{str(path)!r} was not written by {written_by} of this version.")
-    return content
-
-
 def weights_of(module: TrainableModule) -> dict[str, Any]:
-    """Copy the weights to where any machine can read them, with the levels of the covariates."""
-    weights = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-    return {"weights": weights, "covariates": _covariates(module)}
+    """Collect the weights, with the genes and the covariates that they were learned with."""
+    genes, covariates = genes_of(module), _covariates(module)
+    return {"weights": module.state_dict(), "covariates": covariates, "genes": genes}
 
 
-def load_weights(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
-    """Load what ``weights_of`` returned, all or nothing.
+def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
+    """Make sure that a module can take what ``weights_of`` returned, before it takes any of it.
 
     Raises:
-        CheckpointError: a weight is missing, superfluous, or has another shape; or the module has
-            other covariates.
+        CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
+            module has other covariates or other genes.
 
     """
-    weights = content["weights"]
+    weights, covariates, genes = (content[name] for name in ("weights", "covariates", "genes"))
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
-        ours, theirs = own.get(name), weights.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            shapes = [None if value is None else tuple(value.shape) for value in (theirs, ours)]
-            raise CheckpointError(
-                f"{str(path)!r} belongs to another module: {name} has shape {shapes[0]} in the "
-                f"file and {shapes[1]} in the module. Build the module with the arguments of the "
-                "one that was saved."
-            )
-    if content["covariates"] != _covariates(module):
+        for what, of in (("shape", _shape), ("type", _type)):
+            theirs, ours = of(weights.get(name)), of(own.get(name))
+            if theirs != ours:
+                raise CheckpointError(
+                    f"{str(path)!r} belongs to another module: {name} has {what} {theirs} in the "
+                    f"file and {ours} in the module. Build the module with the arguments of the "
+                    "one that was saved."
+                )
+    if covariates != _covariates(module):
         raise CheckpointError(
-            f"{str(path)!r} belongs to a module with the covariates {content['covariates']}, this "
-            f"one has {_covariates(module)}. Build it with those of the one that was saved."
+            f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
+            f"{_covariates(module)}. Build it with those of the one that was saved."
         )
-    module.load_state_dict(weights)
+    if genes is not None and genes_of(module) not in (None, genes):
+        raise CheckpointError(
+            f"{str(path)!r} belongs to a module of other genes, or of these in another order: "
+            "build the module with the cells that the saved one was built with."
+        )
+
+
+@contextmanager
+def complete(path: str | Path) -> Iterator[None]:
+    """Say that a file lacks something, where the code inside does not find it.
+
+    Raises:
+        CheckpointError: an entry is missing, or not what it should be.
+
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is not complete: {type(error).__name__}: {error}. Nothing was loaded."
+        ) from error
+
+
+def _shape(weight: Any) -> tuple[int, ...] | None:
+    return None if weight is None else tuple(getattr(weight, "shape", ()))
+
+
+def _type(weight: Any) -> str:
+    return str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
 
 
 def _covariates(module: TrainableModule) -> list[str] | None:

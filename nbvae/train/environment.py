@@ -7,14 +7,34 @@ import torch
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve "auto" to CUDA where there is one, else to the CPU; other names are taken.
+    """Resolve "auto" to CUDA where there is one, else to the CPU; other names have to be there.
 
     Apple's MPS has to be named: not every PyTorch that this package runs with has all operators
     for it.
+
+    Raises:
+        ValueError: this machine has no such device; which it has.
+
     """
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    have = _devices()
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in have else "cpu")
+    if name not in have:
+        raise ValueError(
+            f"There is no device {name!r}: PyTorch finds {', '.join(map(repr, have))} on this "
+            'machine. With device="auto" it takes what is there.'
+        )
+    return torch.device(name)
+
+
+def _devices() -> list[str]:
+    """Name what PyTorch can compute on here."""
+    have = ["cpu"]
+    if torch.cuda.is_available():
+        have += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        have += ["mps", "mps:0"]
+    return have
 
 
 @contextmanager

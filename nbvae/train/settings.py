@@ -1,12 +1,20 @@
 """Everything that decides how a training run goes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbvae._arguments import true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
+DEVICES = ("cpu", "cuda", "mps")
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
+LARGEST_SEED = 2**63 - 1  # that PyTorch takes
 
 
 @dataclass(frozen=True)
@@ -24,25 +32,21 @@ class TrainerSettings:
     seed: int = 0  # of the split, the order of the cells and the draws of z
     device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
     progress: bool | None = None  # None: a bar in a terminal, nothing in a notebook or a log
+    threads: int | None = None  # None: one, at any size; the reasons are in ``nbvae/threads.py``
 
     def __post_init__(self) -> None:
-        """Refuse settings that can't be meant."""
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
-        _at_least("seed", self.seed, 0)
-        if self.patience is not None:
-            _at_least("patience", self.patience, 1)
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {SCHEDULES}, not {self.schedule!r}.")
-        if not 0 <= self.holdout_fraction < 1:
-            raise ValueError(
-                f"holdout_fraction must be at least 0 and below 1, not {self.holdout_fraction}."
-            )
+        """Turn numpy's numbers into Python's, and refuse settings that can't be meant."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            try:
+                if value is not None or field.default is not None:
+                    object.__setattr__(self, field.name, _CHECKS[field.name](field.name, value))
+            except TypeError as error:
+                raise ValueError(str(error)) from None
         if self.max_epochs is not None:
-            _at_least("max_epochs", self.max_epochs, 1)
             self._check_warmup(self.max_epochs)
+        if self.holdout_fraction == 0:
+            self._check_nothing_needs_held_out_cells()
 
     def epochs_for(self, n_cells: int) -> int:
         """Return ``max_epochs``, or what it is by default for so many training cells."""
@@ -78,7 +82,84 @@ class TrainerSettings:
                 "Raise max_epochs or shorten the warm-up."
             )
 
+    def _check_nothing_needs_held_out_cells(self) -> None:
+        for name, what in (("patience", "compares their ELBO"), ("stratify_by", "chooses them")):
+            value = getattr(self, name)
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value!r} {what}, but holdout_fraction=0 holds no cells out. "
+                    f"Leave {name} away, or hold some out."
+                )
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+
+def _number(name: str, value: Any, bounds: str) -> float:
+    """Take a finite number, Python's or numpy's."""
+    kinds = (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a number {bounds}, not {value!r}.")
+    return float(value)
+
+
+def _learning_rate(name: str, value: Any) -> float:
+    rate = _number(name, value, "above 0")
+    if not rate > 0:
+        raise ValueError(f"{name} must be a number above 0, not {value!r}.")
+    return rate
+
+
+def _fraction(name: str, value: Any) -> float:
+    fraction = _number(name, value, "at least 0 and below 1")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"{name} must be a number at least 0 and below 1, not {value!r}.")
+    return fraction
+
+
+def _seed(name: str, value: Any) -> int:
+    seed = whole_number(name, value, least=0)
+    if seed > LARGEST_SEED:
+        raise ValueError(f"{name} must be a whole number of at most {LARGEST_SEED}, not {seed}.")
+    return seed
+
+
+def _schedule(name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in SCHEDULES:
+        raise ValueError(f"{name} must be one of {SCHEDULES}, not {value!r}.")
+    return str(value)
+
+
+def _column(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be the name of a column of obs, not {value!r}.")
+    return str(value)
+
+
+def _device(name: str, value: Any) -> str:
+    """Take a name of a device, which another machine may have: a saved trainer keeps it."""
+    words = f'{name} must be "auto", "cpu", "cuda", "cuda:1" (the second one) or "mps", not'
+    device = str(value) if isinstance(value, (str, torch.device)) else ""
+    if device == "auto":
+        return device
+    try:
+        known = torch.device(device).type in DEVICES
+    except RuntimeError:
+        known = False
+    if not known:
+        hint = ' A GPU of NVIDIA or AMD is "cuda", one of Apple "mps".' if device == "gpu" else ""
+        raise ValueError(f"{words} {value!r}.{hint}")
+    return device
+
+
+_CHECKS = {
+    "max_epochs": whole_number,
+    "batch_size": whole_number,
+    "learning_rate": _learning_rate,
+    "schedule": _schedule,
+    "kl_warmup_epochs": lambda name, value: whole_number(name, value, least=0),
+    "holdout_fraction": _fraction,
+    "stratify_by": _column,
+    "patience": whole_number,
+    "seed": _seed,
+    "device": _device,
+    "progress": true_or_false,
+    "threads": whole_number,
+}

@@ -1,7 +1,6 @@
 """A training run as far as it has come: what an interruption must not lose."""
 
 import copy
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nbvae.data.minibatches import CellTable
+from nbvae.files import CheckpointError, read, write_atomically
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import (
-    CheckpointError,
-    load_weights,
-    read,
-    weights_of,
-    write_atomically,
-)
+from nbvae.train.checkpoint import check_fits, complete, weights_of
+from nbvae.train.fingerprint import check_same
 from nbvae.train.settings import TrainerSettings
 
-FORMAT = "nbvae run 2"
-MAY_CHANGE = ("device", "progress")  # settings that may differ between two parts of a run
+FORMAT = "nbvae run 3"
+MAY_CHANGE = (
+    "device",
+    "progress",
+    "threads",
+)  # settings that may differ between two parts of a run
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
+WAY_OUT = "Give the new run another path, or delete that file to start anew."
 
 
 class TrainingState:
@@ -33,16 +32,19 @@ class TrainingState:
     Args:
         module: trained in place.
         settings: of the trainer.
-        table: what it is trained on; its checksum tells one data set from another.
+        identity: what it is a run of; from ``fingerprint``.
 
     """
 
     def __init__(
-        self, module: TrainableModule, settings: TrainerSettings, table: CellTable
+        self,
+        module: TrainableModule,
+        settings: TrainerSettings,
+        identity: dict[str, list[str]],
     ) -> None:
         self.module = module
         self.settings = settings
-        self.checksum = _checksum(table)
+        self.identity = identity
         # Adam copies weights that are not stored row by row, there and back; it gets views that are
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
         self.optimizer = torch.optim.Adam(self._stored, lr=settings.learning_rate, fused=True)
@@ -70,7 +72,7 @@ class TrainingState:
         content = {
             "format": FORMAT,
             "settings": asdict(self.settings),
-            "checksum": self.checksum,
+            "identity": self.identity,
             **weights_of(self.module),
             "optimizer": self.optimizer.state_dict(),
             "progress": {name: getattr(self, name) for name in PROGRESS},
@@ -78,30 +80,33 @@ class TrainingState:
         write_atomically(path, content)
 
     def resume(self, path: str | Path) -> None:
-        """Take up a run where ``save`` left it.
+        """Take up a run where ``save`` left it: all of it, or nothing.
 
         Raises:
-            CheckpointError: the file is damaged, or of another module, other counts or settings.
+            CheckpointError: the file is damaged, or of a run with other settings or another
+                fingerprint.
 
         """
         content = read(path, FORMAT, "Trainer.fit(…, checkpoint=…)")
-        self._check_same_run(content, path)
-        load_weights(self.module, content, path)
-        self.optimizer.load_state_dict(content["optimizer"])
-        for name in PROGRESS:
-            setattr(self, name, content["progress"][name])
+        with complete(path):
+            self._check_same_run(content, path)
+            progress = {name: content["progress"][name] for name in PROGRESS}
+            for weights in (content["weights"], progress["best_weights"]):
+                check_fits(self.module, content | {"weights": weights}, path)
+            check_same(content["identity"], self.identity, path, WAY_OUT)
+            self.optimizer.load_state_dict(content["optimizer"])
+        self.module.load_state_dict(content["weights"])
+        for name, value in progress.items():
+            setattr(self, name, value)
 
     def _check_same_run(self, content: dict[str, Any], path: str | Path) -> None:
-        """A file of another run is refused, not continued and not overwritten."""
-        way_out = "Give the new run another path, or delete that file to start anew."
-        if content["checksum"] != self.checksum:
-            raise CheckpointError(f"{str(path)!r} belongs to a run on other counts. {way_out}")
+        """A file of a run with other settings is refused, not continued and not overwritten."""
         for name, value in asdict(self.settings).items():
-            theirs = content["settings"].get(name)
+            theirs = content["settings"][name]
             if theirs != value and name not in MAY_CHANGE:
                 raise CheckpointError(
                     f"{str(path)!r} belongs to a run with {name}={theirs!r}, this one has "
-                    f"{name}={value!r}. {way_out}"
+                    f"{name}={value!r}. {WAY_OUT}"
                 )
 
 
@@ -109,12 +114,3 @@ def _row_by_row(values: Tensor) -> Tensor:
     """View a matrix that is stored column by column as its transpose; anything else as it is."""
     values = values.detach()
     return values.T if values.ndim == 2 and values.T.is_contiguous() else values
-
-
-def _checksum(table: CellTable) -> list[int]:
-    """Tell two data sets apart: shape, and a checksum of what is where."""
-    counts = table.counts
-    crc = 0
-    for part in (counts.indptr, counts.indices, counts.data):
-        crc = zlib.crc32(part, crc)
-    return [*counts.shape, crc]

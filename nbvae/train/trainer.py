@@ -14,24 +14,24 @@ from anndata import AnnData
 from torch import Tensor
 from tqdm import tqdm
 
-from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
+from nbvae.files import check_writable, read, write_atomically
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import LossOutput
 from nbvae.module.protocol import TrainableModule
-from nbvae.train.checkpoint import load_weights, read, weights_of, write_atomically
+from nbvae.threads import use_threads
+from nbvae.train.checkpoint import check_fits, complete, weights_of
+from nbvae.train.divergence import broken_terms, diverged
 from nbvae.train.environment import pick_device, reproducible
+from nbvae.train.fingerprint import fingerprint
+from nbvae.train.history import as_history
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
-FORMAT = "nbvae checkpoint 3"
+FORMAT = "nbvae checkpoint 4"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
-
-
-class TrainingDivergedError(FloatingPointError):
-    """A term of the loss became NaN or infinite; the module has the last good weights."""
 
 
 class Trainer:
@@ -49,6 +49,9 @@ class Trainer:
         seed: of the split, the order of the cells and the draws of z.
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
+        threads: how many compute, whatever PyTorch is set to; None: one. With more, the ELBO is the
+            same, but the weights differ in their last bits; on an idle machine, a second thread
+            saves a sixth to a third, and beside other programs it takes many times as long.
 
     The reason of each default stands beside it in ``TrainerSettings``.
 
@@ -78,6 +81,7 @@ class Trainer:
         seed: int = 0,
         device: str = "auto",
         progress: bool | None = None,
+        threads: int | None = None,
     ) -> None:
         self.settings = TrainerSettings(
             max_epochs=max_epochs,
@@ -91,6 +95,7 @@ class Trainer:
             seed=seed,
             device=device,
             progress=progress,
+            threads=threads,
         )
         self.history: pd.DataFrame | None = None
         self.train_cells = np.empty(0, dtype=int)
@@ -125,33 +130,60 @@ class Trainer:
 
         Raises:
             CountsError: the matrix does not hold raw counts.
-            ValueError: the module was built for another number of genes, or too few cells.
-            CheckpointError: the checkpoint is damaged, or of another run.
+            ValueError: the module was built for another number of genes, too few cells, or this
+                machine lacks the device or so many processors.
+            CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
+                genes, labels, covariates, or another module.
+            OSError: the checkpoint can't be written; this is said before the first epoch.
             TrainingDivergedError: a term of the loss is not finite any more.
 
         """
-        table = CellTable.of(adata, covariates_of(module), layer=layer)
+        with use_threads(self.settings.threads):
+            state, table, n_epochs = self._start(module, adata, layer, checkpoint)
+            try:
+                with reproducible():
+                    self._run_epochs(state, table, n_epochs, checkpoint)
+            except KeyboardInterrupt:
+                state.stopped = "interrupted"
+                if not state.best_epoch:  # in the first epoch: the present weights are all there is
+                    state.save_best(state.best_score)
+            finally:
+                module.load_state_dict(state.best_weights)
+                self.history = as_history(state.rows)
+                self.stopped, self.best_epoch = state.stopped, state.best_epoch
+        return self.history
+
+    def _start(
+        self,
+        module: TrainableModule,
+        adata: AnnData,
+        layer: str | None,
+        checkpoint: str | Path | None,
+    ) -> tuple[TrainingState, CellTable, int]:
+        """Check all that can be checked before the first epoch; take up the run if it was cut.
+
+        Returns:
+            The state, the cells, and how many epochs there are in all.
+
+        """
         settings = self.settings
-        self.train_cells, self.held_out_cells = split_cells(
+        device = pick_device(settings.device)
+        if checkpoint is not None:
+            check_writable(checkpoint)
+        table = CellTable.of(adata, module, layer=layer)
+        train_cells, held_out = split_cells(
             adata, settings.holdout_fraction, settings.seed, settings.stratify_by
         )
-        n_epochs = settings.epochs_for(len(self.train_cells))
-        module.to(pick_device(settings.device))
-        state = TrainingState(module, settings, table)
+        n_epochs = settings.epochs_for(len(train_cells))
+        identity = {}  # takes a while, and only a file needs it
+        if checkpoint is not None:
+            identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
+        module.to(device)
+        state = TrainingState(module, settings, identity)
         if checkpoint is not None and Path(checkpoint).exists():
             state.resume(checkpoint)
-        try:
-            with reproducible():
-                self._run_epochs(state, table, n_epochs, checkpoint)
-        except KeyboardInterrupt:
-            state.stopped = "interrupted"
-            if not state.best_epoch:  # in the first epoch: the present weights are all there is
-                state.save_best(state.best_score)
-        finally:
-            module.load_state_dict(state.best_weights)
-            self.history = _as_history(state.rows)
-            self.stopped, self.best_epoch = state.stopped, state.best_epoch
-        return self.history
+        self.train_cells, self.held_out_cells = train_cells, held_out
+        return state, table, n_epochs
 
     def _run_epochs(
         self,
@@ -194,7 +226,7 @@ class Trainer:
             output = self._train_step(state, minibatch, step, kl_weight, progress)
             sums += _sums_of_terms(output)
         if not all(torch.isfinite(weights).all() for weights in module.parameters()):
-            raise _diverged("weights", state.epoch, step)
+            raise diverged("weights", state.epoch, step)
         reconstruction, kl = (sums / len(order)).tolist()
         return Elbo(reconstruction + kl, reconstruction, kl)
 
@@ -209,7 +241,7 @@ class Trainer:
         """Move the weights against the gradient of one minibatch, unless its loss is not finite."""
         output = loss_of(state.module, minibatch, kl_weight=kl_weight)
         if not torch.isfinite(output.loss):
-            raise _diverged(_broken(output), state.epoch, step)
+            raise diverged(broken_terms(output), state.epoch, step)
         state.module.zero_grad()
         output.loss.backward()
         state.update_weights(self.settings.learning_rate_at(progress))
@@ -278,12 +310,14 @@ class Trainer:
 
         """
         content = read(path, FORMAT, "Trainer.save")
-        load_weights(module, content, path)
-        trainer = cls(**content["settings"])
-        trainer.history = _as_history(content["history"])
-        trainer.train_cells = np.array(content["train_cells"], dtype=int)
-        trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
-        trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
+        with complete(path):
+            trainer = cls(**content["settings"])
+            trainer.history = as_history(content["history"])
+            trainer.train_cells = np.array(content["train_cells"], dtype=int)
+            trainer.held_out_cells = np.array(content["held_out_cells"], dtype=int)
+            trainer.stopped, trainer.best_epoch = content["stopped"], content["best_epoch"]
+            check_fits(module, content, path)
+        module.load_state_dict(content["weights"])
         return trainer
 
 
@@ -291,29 +325,3 @@ def _sums_of_terms(output: LossOutput) -> Tensor:
     """Sum the reconstruction term and the KL over a minibatch. (2,), float64, on the CPU."""
     terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
     return terms.detach().cpu().double()  # off the device first: MPS has no doubles
-
-
-def _broken(output: LossOutput) -> str:
-    """Name the terms of a loss that are not finite."""
-    terms = {"reconstruction": output.reconstruction, "kl": output.kl}
-    broken = [name for name, values in terms.items() if not torch.isfinite(values).all()]
-    return " and ".join(broken) or "loss"
-
-
-def _diverged(what: str, epoch: int, step: int) -> TrainingDivergedError:
-    """Say where the run broke."""
-    return TrainingDivergedError(
-        f"In epoch {epoch + 1}, minibatch {step + 1}, the {what} became NaN or infinite. "
-        "The module has the last good weights. Lower learning_rate, or look for extreme counts."
-    )
-
-
-_COLUMNS = ["epoch", "kl_weight"] + [
-    f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
-]
-
-
-def _as_history(rows: list[tuple[float, ...]] | dict[str, list[float]]) -> pd.DataFrame:
-    """Give the history its columns and types, also when no epoch was completed."""
-    table = pd.DataFrame(rows, columns=_COLUMNS, dtype=float)
-    return table.astype({"epoch": int}).set_index("epoch")

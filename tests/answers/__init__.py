@@ -1,7 +1,7 @@
-"""Answers to every exercise, a module per chapter: RIGHT, two ways each; WRONG, with the diagnosis.
+"""Answers to every exercise, a module per chapter: RIGHT, several each; WRONG, and why.
 
-RIGHT maps the number of an exercise to two right answers that are written differently.
-WRONG lists (number, answer, a word of the diagnosis); each exercise needs two diagnoses.
+RIGHT maps the number of an exercise to right answers that are written differently.
+WRONG lists (number, answer, words of the diagnosis), the likeliest mistake first.
 """
 
 from importlib import import_module

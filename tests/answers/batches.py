@@ -1,6 +1,7 @@
 """Answers to the exercises of nbvae/teaching/exercises/batches.py, right and wrong."""
 
 import numpy as np
+import torch
 from scipy import stats
 from sklearn.metrics import silhouette_samples, silhouette_score
 from sklearn.neighbors import NearestNeighbors
@@ -129,12 +130,37 @@ def score_by_silhouettes(points, batch, kinds):
     return apart - np.mean(within)
 
 
+def moments_by_summing(px_mean, theta, kappa):
+    x = np.arange(600)
+    p = stats.nbinom.pmf(x, theta, theta / (theta + px_mean))
+    first, second = kappa * (p @ x), kappa**2 * (p @ (x * (x - 1)))
+    return (torch.tensor(m) for m in (first, second + first - first**2, p @ (1 - kappa) ** x))
+
+
+def mixed_by_shifting(latent, batch):
+    """A random shift of a random order: the same points, in float32."""
+    order = np.random.default_rng(3).permutation(len(latent))
+    return torch.tensor(np.roll(latent[order], 7, axis=0), dtype=torch.float32)
+
+
+def score_of_two(points, batch, kinds):
+    """The kinds' agreement, times how near mixing comes to what a table allows."""
+    table = [[np.sum((kinds == k) & (batch == j)) for j in (0, 1)] for k in np.unique(kinds)]
+    off = abs(near(points, batch).mean() - mixing_by_loop(table))
+    return torch.tensor(near(points, kinds).mean() * np.exp(-5 * off))
+
+
 RIGHT = {
-    "10.1": (moments_by_scipy, moments_by_total_variance),
-    "10.2": (right_by_distances, lambda a, b: -0.5 < b - a < 0.5),
-    "10.3": (mixing_by_loop, mixing_by_matrix),
-    "10.4": (mixed_by_permutation, mixed_by_strides),
-    "10.5": (score_by_chance, score_by_silhouettes),
+    "10.1": (moments_by_scipy, moments_by_total_variance, moments_by_summing),
+    "10.2": (
+        right_by_distances,
+        lambda a, b: -0.5 < b - a < 0.5,
+        lambda a, b: torch.tensor(a - b).abs() < 0.5,
+        lambda a, b: np.int8((a - b) ** 2 < 0.25),
+    ),
+    "10.3": (mixing_by_loop, mixing_by_matrix, lambda table: np.float32(mixing_by_loop(table))),
+    "10.4": (mixed_by_permutation, mixed_by_strides, mixed_by_shifting),
+    "10.5": (score_by_chance, score_by_silhouettes, score_of_two),
 }
 
 WRONG = [
@@ -143,12 +169,15 @@ WRONG = [
     ("10.1", moments_with_variance(lambda m, t, k: k * m), "gamma factor is still"),
     ("10.1", moments_with_poisson_zeros, "0 of a Poisson"),
     ("10.1", lambda m, t, k: moments_by_scipy(m, t, 1), "what is left"),
-    ("10.1", lambda m, t, k: (k * m, k * m + (k * m) ** 2 / t), "three numbers"),
+    ("10.1", lambda m, t, k: (k * m, k * m + (k * m) ** 2 / t), "were asked for"),
     ("10.2", lambda a, b: b - a < 0.5, "one sign"),
     ("10.2", lambda a, b: abs(a - b) > 0.5, "is wrong"),
     ("10.2", lambda a, b: (a < 0.5) == (b < 0.5), "with ½ one by one"),
     ("10.2", lambda a, b: abs(a - b) < 1, "1 is too far"),
     ("10.2", lambda a, b: abs(a - b) <= 0.5, "equally near"),
+    ("10.2", lambda a, b: a - b, "True or False"),
+    ("10.2", lambda a, b: abs(a + b - 1) < 0.5, "are added"),
+    ("10.3", lambda table: mixing_by_loop(np.asarray(table).T), "swapped"),
     ("10.3", mixing_with_oneself, "no neighbour of its own"),
     ("10.3", lambda table: 0.5, "does not look"),
     ("10.3", mixing_of_all, "mixes all types"),
@@ -159,6 +188,12 @@ WRONG = [
     ("10.4", mixed_within, "still apart"),
     ("10.4", mixed_in_pairs, "too good"),
     ("10.4", lambda z, b: np.random.default_rng(0).permuted(z, axis=0), "separate ways"),
+    (
+        "10.4",
+        lambda z, b: z[np.random.default_rng(0).integers(len(z), size=len(z))],
+        "each point once",
+    ),
+    ("10.5", lambda z, b, k: near(z, k), "one number"),
     ("10.5", lambda z, b, k: near(z, k).mean(), "stay apart"),
     ("10.5", lambda z, b, k: -near(z, b).mean(), "mixes everything"),
     (
@@ -168,7 +203,7 @@ WRONG = [
     ),
     (
         "10.5",
-        lambda z, b, k: near(z, k).mean() - 4 * abs(near(z, b).mean() - 0.5),
+        lambda z, b, k: near(z, k).mean() - 6 * abs(near(z, b).mean() - 0.5),
         "lacks a kind",
     ),
 ]

@@ -1,7 +1,8 @@
-"""Answers to the exercises of nbvae/teaching/exercises/generative_model.py, right and wrong."""
+"""Answers to the exercises of chapter 3, right and wrong."""
 
 import numpy as np
-from scipy import special
+import torch
+from scipy import sparse, special, stats
 
 
 def nb(mean, theta, rng):
@@ -19,11 +20,26 @@ def tell_by_nbinom(decode, library, theta, n_latent, rng):
     return rng.negative_binomial(theta, theta / (theta + mean))
 
 
-def told(change):
+def tell_cell_by_cell(decode, library, theta, n_latent, rng):
+    z = rng.standard_normal((len(library), n_latent))
+    rows = []
+    for n, size in enumerate(library):
+        y = np.exp(decode(z[[n]]))[0]
+        rows.append(rng.poisson(size * y / y.sum() * rng.gamma(theta, 1 / theta)))
+    return sparse.csr_matrix(rows)
+
+
+def tell_with_two_calls(decode, library, theta, n_latent, rng):
+    z = rng.standard_normal((len(library), n_latent))
+    shares = np.exp(decode(z)) / np.exp(decode(z)).sum(axis=1, keepdims=True)
+    return torch.tensor(nb(library[:, None] * shares, theta, rng))
+
+
+def told(change, states="standard_normal"):
     """The story with another way from logits and library to counts."""
 
     def wrong(decode, library, theta, n_latent, rng):
-        y = decode(rng.standard_normal((len(library), n_latent)))
+        y = decode(getattr(rng, states)((len(library), n_latent)))
         return change(y, library[:, None], theta, rng)
 
     return wrong
@@ -36,6 +52,13 @@ def by_variance(a, b, theta):
 
 def mean_square(a, b, theta):
     return sum(m + m**2 / theta + m**2 for m in (a, b)) / 2
+
+
+def by_adding_up(a, b, theta):
+    x = np.arange(5000)
+    p = sum(stats.nbinom.pmf(x, theta, theta / (theta + m)) / 2 for m in (a, b))
+    mean = p @ x
+    return np.float32(mean**2 / (p @ x**2 - mean**2 - mean))
 
 
 def without_between(a, b, theta):
@@ -59,9 +82,23 @@ def doublets_by_cell(shares, library, theta, rng):
     return np.array(rows)
 
 
+def doublets_of_neighbours(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return nb(mean, theta, rng) + nb(np.roll(mean, 1, axis=0), theta, rng)
+
+
+def doublets_mirrored(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return sparse.csr_matrix(nb(mean, theta, rng) + nb(mean[::-1], theta, rng))
+
+
 def with_itself(shares, library, theta, rng):
     same = np.arange(len(shares))
     return pairs(shares, library, theta, rng, same, same)
+
+
+def drawn_with_replacement(shares, library, theta, rng):
+    return pairs(shares, library, theta, rng, *rng.integers(len(shares), size=(2, len(shares))))
 
 
 def merged(shares, library, theta, rng):
@@ -69,21 +106,57 @@ def merged(shares, library, theta, rng):
     return nb(library[:, None] * (shares[order] + shares) / 2, theta, rng)
 
 
+def means_added(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return nb(mean + np.roll(mean, 1, axis=0), theta, rng)
+
+
+def one_library(shares, library, theta, rng):
+    j = np.roll(np.arange(len(shares)), 1)
+    return nb(library[:, None] * shares, theta, rng) + nb(library[:, None] * shares[j], theta, rng)
+
+
+def of_three(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return sum(nb(np.roll(mean, n, axis=0), theta, rng) for n in range(3))
+
+
+def poisson_pair(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return rng.poisson(mean + np.roll(mean, 1, axis=0))
+
+
+def factors_of_genes(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    return sum(rng.poisson(m * rng.gamma(theta, 1 / theta)) for m in (mean, mean[::-1]))
+
+
+def factors_of_droplets(shares, library, theta, rng):
+    mean = library[:, None] * shares
+    u = rng.gamma(20.0, 1 / 20, (len(mean), 1))  # an experiment's, instead of the genes'
+    return sum(rng.poisson(m * u) for m in (mean, mean[::-1]))
+
+
 RIGHT = {
-    "3.1": (tell, tell_by_nbinom),
+    "3.1": (tell, tell_by_nbinom, tell_cell_by_cell, tell_with_two_calls),
     "3.2": (
         by_variance,
         lambda a, b, t: (a + b) ** 2 / ((a - b) ** 2 + 2 * (a * a + b * b) / t),
+        by_adding_up,
     ),
     "3.3": (
         lambda: (np.array([1.0, 2, 3]), np.array([1.0, 5, 1])),
         lambda: ([0, 1, 2, 3], [4.0, 1, 1, 4]),
+        lambda: torch.tensor([[0.1, 0.2, 0.3], [0.7, 0.1, 0.7]]),
+        lambda: (part for part in (np.linspace(0, 2, 41), (np.linspace(0, 2, 41) - 1) ** 2)),
     ),
     "3.4": (
         lambda w, a: w @ np.linalg.inv(a),
         lambda w, a: np.linalg.solve(a.T, w.T).T,
+        lambda w, a: torch.from_numpy(w).float() @ torch.from_numpy(a).float().inverse(),
+        lambda w, a: np.linalg.lstsq(a.T, w.T, rcond=None)[0].T,
     ),
-    "3.5": (doublets, doublets_by_cell),
+    "3.5": (doublets, doublets_by_cell, doublets_of_neighbours, doublets_mirrored),
 }
 
 WRONG = [
@@ -103,6 +176,33 @@ WRONG = [
     ("3.1", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 1 / t, rng)), "swapped"),
     ("3.1", told(lambda y, n, t, rng: n * special.softmax(y, axis=1)), "whole numbers"),
     ("3.1", told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), 2.0, rng)), "same θ"),
+    (
+        "3.1",
+        told(
+            lambda y, n, t, rng: rng.poisson(n * special.softmax(y, axis=1) * rng.gamma(t, 1 / t))
+        ),
+        "share a gene's gamma factor",
+    ),
+    (
+        "3.1",
+        told(
+            lambda y, n, t, rng: rng.poisson(
+                n * special.softmax(y, axis=1) * rng.gamma(t, t, y.shape)
+            )
+        ),
+        "does the gamma factor have mean 1",
+    ),
+    (
+        "3.1",
+        told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), t, rng), "random"),
+        "not standard normal",
+    ),
+    (
+        "3.1",
+        told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), t, np.random)),
+        "with the same seed",
+    ),
+    ("3.1", lambda f, n, t, k, rng: nb(n[:, None] * f(rng.normal(size=k)), t, rng), "one row"),
     ("3.2", without_between, "between the kinds is missing"),
     ("3.2", lambda a, b, t: 1 / by_variance(a, b, t), "this is 1/θ'"),
     ("3.2", lambda a, b, t: t, "kinds do not matter"),
@@ -116,20 +216,40 @@ WRONG = [
         lambda a, b, t: ((a + b) / 2) ** 2 / (((a + b) / 2) ** 2 / t + (a - b) ** 2 / 4),
         "average μ²",
     ),
-    ("3.3", lambda: ([1, 2, 3], [2, 4, 6]), "correlation is 1.00"),
+    (
+        "3.2",
+        lambda a, b, t: ((a + b) / 2) ** 2 / (mean_square(a, b, t) - ((a + b) / 2) ** 2),
+        "was not subtracted",
+    ),
+    (
+        "3.2",
+        lambda a, b, t: ((a + b) / 2) ** 2 / ((a * a + b * b) / 2 / t + (a - b) ** 2),
+        "is (a − b)²/4",
+    ),
+    ("3.3", lambda: ([1, 2, 3], [2, 4, 6]), "correlation is 1"),
+    ("3.3", lambda: ([1, 2, 3], [1, 5, 1.001]), "the map would show it"),
     ("3.3", lambda: ([1, 2, 3], [2, 2, 2]), "the same in all kinds"),
     ("3.3", lambda: ([1, 2], [1, 2]), "at least three"),
     ("3.3", lambda: ([1, 1, 2, 2], [1, 2, 1, 2]), "can't be computed"),
+    ("3.3", lambda: ([1, np.nan, 3], [1, 5, 1]), "not finite"),
+    ("3.3", lambda: ([-1, 0, 1], [1, 0, 1]), "negative"),
+    ("3.3", lambda: ([1, 2, 3], [1, 5]), "the same length"),
     ("3.4", lambda w, a: w @ a, "the same way"),
     ("3.4", lambda w, a: w @ a.T, "right for a rotation"),
     ("3.4", lambda w, a: w, "nothing was turned"),
     ("3.4", lambda w, a: w @ np.linalg.inv(a).T, "transposed"),
+    ("3.4", lambda w, a: (w @ np.linalg.inv(a)).T, "the weights are transposed"),
+    ("3.4", lambda w, a: w @ (1 / a), "each entry of A"),
+    ("3.5", means_added, "added before drawing"),
+    ("3.5", one_library, "came with one library"),
     ("3.5", with_itself, "paired with itself"),
+    ("3.5", drawn_with_replacement, "the same cell twice"),
     ("3.5", merged, "counts of one cell"),
-    (
-        "3.5",
-        lambda s, n, t, rng: rng.poisson(n[:, None] * (s + rng.permutation(s))),
-        "θ is not used",
-    ),
+    ("3.5", poisson_pair, "θ is not used"),
+    ("3.5", lambda s, n, t, rng: doublets_mirrored(s, n, 1 / t, rng), "swapped"),
     ("3.5", lambda s, n, t, rng: n[:, None] * (s + rng.permutation(s)) + 0.5, "whole numbers"),
+    ("3.5", of_three, "more than two cells"),
+    ("3.5", factors_of_genes, "share a gene's gamma factor"),
+    ("3.5", factors_of_droplets, "share one gamma factor"),
+    ("3.5", lambda s, n, t, rng: doublets(s, n, t, np.random), "with the same seed"),
 ]

@@ -1,6 +1,8 @@
 """Answers to the exercises of nbvae/teaching/exercises/latent_space.py, right and wrong."""
 
 import numpy as np
+import torch
+from scipy import sparse, stats
 
 
 def purity_by_table(clusters, labels):
@@ -67,31 +69,95 @@ def islands_of_points(labels, rng):
     return np.array([places[label] for label in labels]) + rng.normal(0, 1e-3, (len(labels), 2))
 
 
+def purity_by_matrix(clusters, labels):
+    codes = [np.unique(values, return_inverse=True)[1] for values in (clusters, labels)]
+    table = sparse.coo_matrix((np.ones(len(labels)), codes)).toarray()
+    return torch.tensor(table).max(dim=1).values.sum() / len(labels)
+
+
+def rotate_by_reflection(z, rng):
+    """Two reflections, each in a random plane."""
+    for _ in range(2):
+        v = rng.standard_normal(z.shape[1])
+        v /= np.linalg.norm(v)
+        z = z - 2 * np.outer(z @ v, v)
+    return torch.from_numpy(z).float()
+
+
+def rotate_each_cell(z, rng):
+    return np.array([rotate_by_qr(cell[None], rng)[0] for cell in z])
+
+
+def agree_by_torch(z, labels, k):
+    distances = torch.cdist(torch.tensor(z)[None], torch.tensor(z)[None])[0]
+    nearest = distances.fill_diagonal_(torch.inf).topk(k, largest=False).indices.numpy()
+    return torch.tensor(labels[nearest] == labels[:, None]).float().mean()
+
+
+def agree_by_vote(z, labels, k):
+    won = []
+    for i in range(len(z)):
+        order = np.argsort(((z - z[i]) ** 2).sum(axis=1))[1 : k + 1]
+        names, votes = np.unique(labels[order], return_counts=True)
+        won.append(names[votes.argmax()] == labels[i])
+    return np.mean(won)
+
+
+def on_a_line(labels, rng):
+    codes = torch.tensor(np.unique(labels, return_inverse=True)[1], dtype=torch.float32)
+    return torch.stack([100 * codes, torch.zeros(len(codes))], dim=1)
+
+
 RIGHT = {
-    "7.5": (islands, islands_of_points),
-    "7.1": (purity_by_table, purity_by_loop),
-    "7.2": (rotate_by_qr, rotate_by_svd),
-    "7.3": (agree_by_sklearn, agree_by_loop),
+    "7.5": (islands, islands_of_points, on_a_line),
+    "7.1": (
+        purity_by_table,
+        purity_by_loop,
+        purity_by_matrix,
+        lambda c, k: np.float32(purity_by_loop(c, k)),
+    ),
+    "7.2": (
+        rotate_by_qr,
+        rotate_by_svd,
+        rotate_by_reflection,
+        lambda z, r: z @ stats.ortho_group.rvs(z.shape[1], random_state=r),
+    ),
+    "7.3": (agree_by_sklearn, agree_by_loop, agree_by_torch),
     "7.4": (
         lambda a, s, b, t: float(((a - b) ** 2).sum() + (s**2).sum() + (t**2).sum()),
         lambda a, s, b, t: np.linalg.norm(np.concatenate([a - b, s, t])) ** 2,
+        lambda a, s, b, t: np.array([(a - b) @ (a - b) + s @ s + t @ t], dtype=np.float32),
+        lambda a, s, b, t: sum((x - y) ** 2 + u * u + v * v
+                               for x, u, y, v in zip(a, s, b, t, strict=True)),
     ),
-}
+}  # fmt: skip
 
 WRONG = [
     ("7.5", lambda k, r: r.standard_normal((len(k), 2)), "have not been used"),
     ("7.5", lambda k, r: islands(k, r) + 0.8 * r.standard_normal((len(k), 2)), "scatter"),
     ("7.5", lambda k, r: islands(k, r)[:, 0], "shape"),
-    ("7.5", lambda k, r: islands(np.where(k == "b", "a", k), r), "find every label"),
+    ("7.5", lambda k, r: islands(np.where(k < "d", "a", k), r), "find every label"),
+    ("7.5", lambda k, r: islands(k, r) * np.nan, "not finite"),
     ("7.1", purity_mean_of_means, "as much as a large one"),
-    ("7.1", lambda c, k: 10 * purity_by_loop(c, k), "divide"),
+    ("7.1", lambda c, k: len(k) * purity_by_loop(c, k), "divide"),
     ("7.1", lambda c, k: purity_by_loop(k, c), "commonest label of each"),
+    ("7.1", lambda c, k: 1 - purity_by_loop(c, k), "that are not of the commonest"),
+    ("7.1", lambda c, k: len(k) * purity_by_loop(c, k) / 4, "number of clusters"),
+    ("7.1", lambda c, k: np.unique(k, return_counts=True)[1].max() / len(k), "into each cluster"),
     ("7.2", lambda z, r: z @ r.standard_normal((5, 5)), "not orthogonal"),
+    ("7.2", rotate_each_cell, "not orthogonal"),
     ("7.2", lambda z, r: z, "nothing has turned"),
     ("7.2", lambda z, r: z[:, r.permutation(5)], "only swaps"),
     ("7.2", lambda z, r: 3 * rotate_by_qr(z, r), "one factor"),
+    ("7.2", lambda z, r: rotate_by_qr(z - z.mean(0), r), "were moved, too"),
+    ("7.2", lambda z, r: rotate_by_qr(z, np.random.default_rng(0)), "every generator"),
+    ("7.2", lambda z, r: z @ np.linalg.qr(np.random.randn(5, 5))[0], "with the same seed"),
     ("7.3", agree_with_itself, "its own neighbours"),
     ("7.3", agree_k_plus_one, "drop it"),
+    ("7.3", agree_by_vote, "takes a vote"),
+    ("7.3", lambda z, y, k: agree_by_loop(z, y, k - 1), "one neighbour is missing"),
+    ("7.3", lambda z, y, k: 1 - agree_by_loop(z, y, k), "with another label"),
+    ("7.3", lambda z, y, k: k * agree_by_loop(z, y, k), "divide by k"),
     ("7.4", lambda a, s, b, t: ((a - b) ** 2).sum(), "spreads are missing"),
     (
         "7.4",
@@ -99,4 +165,8 @@ WRONG = [
         "variances add",
     ),
     ("7.4", lambda a, s, b, t: (a - b) ** 2 + s**2 + t**2, "add them up"),
+    ("7.4", lambda a, s, b, t: ((a - b) ** 2 + (s + t) ** 2).sum(), "before squaring"),
+    ("7.4", lambda a, s, b, t: ((a - b) ** 2 + s**2 - t**2).sum(), "not a difference"),
+    ("7.4", lambda a, s, b, t: np.sqrt(((a - b) ** 2 + s**2 + t**2).sum()), "the squared one"),
+    ("7.4", lambda a, s, b, t: ((a - b) ** 2 + s**2 + t**2).mean(), "averaged"),
 ]

@@ -1,6 +1,8 @@
 """Answers to the exercises of nbvae/teaching/exercises/using_the_model.py, right and wrong."""
 
 import numpy as np
+import torch
+from scipy import sparse
 from scipy.sparse import csgraph
 from sklearn.neighbors import kneighbors_graph
 
@@ -18,6 +20,22 @@ def called_by_loop(probability, fdr):
             break
         doubt, n = doubt + 1 - p, n + 1
     return n
+
+
+def called_by_mean(probability, fdr):
+    ordered = torch.tensor(probability).sort(descending=True).values
+    means = ordered.cumsum(0) / torch.arange(1, len(ordered) + 1)
+    return torch.count_nonzero(means >= 1 - fdr)
+
+
+def called_strictly(probability, fdr):
+    doubt = np.sort(1 - probability)
+    return (np.cumsum(doubt) / np.arange(1, len(doubt) + 1) < fdr).sum()
+
+
+def called_by_argmax(probability, fdr):
+    doubt = np.sort(1 - probability)
+    return np.argmax(np.cumsum(doubt) / np.arange(1, len(doubt) + 1) > fdr)
 
 
 def called_one_by_one(probability, fdr):
@@ -48,6 +66,10 @@ def passengers_by_counting(n_sure, p, fdr):
     while (k + 1) * (1 - p) <= fdr * (n_sure + k + 1):
         k += 1
     return k
+
+
+def passengers_naturally(n, p, f):
+    return np.inf if 1 - p <= f else int(f * n / (1 - p - f))
 
 
 def weights_by_halves(noise):
@@ -103,29 +125,51 @@ def by_random_cells(latent, start, end):
     return latent[[start, *between, end]]
 
 
+def path_of_midpoints(latent, start, end):
+    """The path through cells, with a point between each two, in float32."""
+    cells = path_by_dense_graph(latent, start, end)
+    between = (cells[1:] + cells[:-1]) / 2
+    points = np.empty((len(cells) + len(between), latent.shape[1]))
+    points[::2], points[1::2] = cells, between
+    return torch.tensor(points, dtype=torch.float32)
+
+
 RIGHT = {
-    "9.1": (called_by_package, called_by_loop),
-    "9.2": (passengers_by_formula, passengers_by_counting),
-    "9.3": (weights_by_halves, weights_by_corners),
-    "9.4": (path_by_dense_graph, path_by_spanning_tree),
+    "9.1": (called_by_package, called_by_loop, called_by_mean),
+    "9.2": (passengers_by_formula, passengers_by_counting, passengers_naturally),
+    "9.3": (
+        weights_by_halves,
+        weights_by_corners,
+        lambda noise: sparse.csr_matrix(weights_by_halves(noise)),
+        lambda noise: torch.tensor(weights_by_halves(noise), dtype=torch.float32),
+    ),
+    "9.4": (path_by_dense_graph, path_by_spanning_tree, path_of_midpoints),
 }
 
 WRONG = [
     ("9.1", called_one_by_one, "asks each gene"),
+    ("9.1", called_strictly, "exactly fdr is allowed"),
+    ("9.1", called_by_argmax, "argmax gives 0"),
     ("9.1", called_by_sum, "take the mean"),
     ("9.1", called_unsorted, "the surest go first"),
     ("9.1", called_from_below, "begin with the largest"),
     ("9.1", lambda p, fdr: max(called_by_loop(p, fdr), 1), "return 0"),
-    ("9.2", lambda n, p, fdr: n * fdr // (1 - p), "divide by n + k"),
-    ("9.2", lambda n, p, fdr: n * fdr / (1 - p - fdr), "round down"),
-    ("9.2", lambda n, p, fdr: np.floor(n * fdr / (p - fdr)), "false with 1 − p"),
+    ("9.2", lambda n, p, fdr: np.inf if 1 - p <= fdr else n * fdr // (1 - p), "divide by n + k"),
+    ("9.2", lambda n, p, fdr: np.inf if 1 - p <= fdr else n * fdr / (1 - p - fdr), "round down"),
+    ("9.2", lambda n, p, fdr: passengers_by_counting(n, p, fdr) + 1, "one gene more"),
+    (
+        "9.2",
+        lambda n, p, fdr: np.inf if 1 - p <= fdr else np.floor(n * fdr / (p - fdr)),
+        "false with 1 − p",
+    ),
     ("9.2", lambda n, p, fdr: n + passengers_by_counting(n, p, fdr), "whole list"),
-    ("9.2", lambda n, p, fdr: max(passengers_by_formula(n, min(p, 0.94), fdr), 0), "np.inf"),
+    ("9.2", lambda n, p, fdr: n * fdr // (1 - p - fdr) if 1 - p != fdr else np.inf, "np.inf"),
     ("9.3", lambda noise: np.eye(len(noise)), "is the limit"),
     ("9.3", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
     ("9.3", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),
     ("9.3", weights_by_difference, "of the opposite"),
     ("9.3", lambda noise: np.cov(noise), "negative"),
+    ("9.4", lambda z, a, b: [a, b], "row numbers"),
     ("9.4", straight_line, "straight line"),
     ("9.4", by_random_cells, "crosses empty space"),
     ("9.4", lambda z, a, b: path_by_dense_graph(z, a, b)[::-1], "backwards"),

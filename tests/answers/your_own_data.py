@@ -1,8 +1,15 @@
 """Answers to the exercises of nbvae/teaching/exercises/your_own_data.py, right and wrong."""
 
+import copy
+from fractions import Fraction
+
 import numpy as np
+import pandas as pd
 import torch
+from anndata import AnnData
 from torch import nn
+
+from nbvae import NBVAE, evaluation
 
 
 def quality_by_masks(counts, names):
@@ -41,39 +48,30 @@ def weight_by_walking(n_cells):
     return [epoch / 400 for epoch in range(epochs)][-1]
 
 
-def align_by_names(table, genes):
-    missing = set(genes) - set(table.var_names)
-    if missing:
-        raise KeyError(f"missing: {sorted(missing)}")
-    return table[:, genes].copy()
+def by_place_of_a_copy(module, table):
+    blind = copy.deepcopy(module)
+    blind.genes = None
+    return evaluation.elbo(blind, table[:, ::-1].copy()).neg_elbo
 
 
-def align_by_positions(table, genes):
-    where = table.var_names.get_indexer(genes)
-    if (where < 0).any():
-        raise KeyError([gene for gene, i in zip(genes, where, strict=True) if i < 0])
-    return table[:, where].copy()
+def by_place_of_its_weights(module, table):
+    """Another module, and renamed columns instead of reversed ones."""
+    blind = NBVAE(module.n_genes, module.n_latent, n_hidden=module.n_hidden)
+    blind.load_state_dict(module.state_dict())
+    return torch.tensor(evaluation.elbo(blind, table[:, list(table.var_names[::-1])]).neg_elbo)
 
 
-def align_unordered(table, genes):
-    return table[:, table.var_names.isin(genes)].copy()
+def by_place_in_place(module, table):
+    module.genes = None
+    return evaluation.elbo(module, table[:, ::-1].copy()).neg_elbo
 
 
-def align_by_renaming(table, genes):
-    renamed = align_unordered(table, genes)
-    renamed.var_names = genes
-    return renamed
+def guarded(module, table):
+    return evaluation.elbo(module, table[:, ::-1].copy()).neg_elbo
 
 
-def align_silently(table, genes):
-    return table[:, [gene for gene in genes if gene in table.var_names]].copy()
-
-
-def align_mute(table, genes):
-    try:
-        return align_by_names(table, genes)
-    except KeyError:
-        raise KeyError("some genes are missing") from None
+def rise_by_place(module, table):
+    return by_place_of_a_copy(module, table) - guarded(module, table)
 
 
 def linear(weight, bias):
@@ -123,14 +121,72 @@ def report(before, after, verdict, changed="n_latent"):
     return lambda: {"changed": changed, "before": before, "after": after, "verdict": verdict}
 
 
+def quality_as_array(counts, names):
+    """One (3, N) array; names as pandas has them."""
+    mito = names.str.lower().str.startswith("mt-")
+    library = counts.sum(1)
+    return np.stack([library, np.count_nonzero(counts, axis=1), counts[:, mito].sum(1) / library])
+
+
+def quality_as_tensors(counts, names):
+    table = pd.DataFrame(counts, columns=names)
+    mito = table.filter(regex="(?i)^mt-").sum(axis=1) / table.sum(axis=1)
+    return (torch.tensor(part.to_numpy()) for part in (table.sum(axis=1), (table > 0).sum(1), mito))
+
+
+def quality_of_detected(detected):
+    def quality(counts, names):
+        library, _, share = quality_by_masks(counts, names)
+        return library, detected(counts), share
+
+    return quality
+
+
+def by_place_of_the_counts(module, table):
+    """The columns turned round under names that stay where they are."""
+    turned = AnnData(np.asarray(table.X)[:, ::-1].copy(), var=pd.DataFrame(index=table.var_names))
+    return np.float32(evaluation.elbo(module, turned).neg_elbo)
+
+
+def trunk_by_parameters(mean, logvar):
+    """New layers whose parameters are put together, as a list."""
+    layers = [mean.layers[0], logvar.layers[0], mean.layers[-1], logvar.layers[-1]]
+    a, b, c, d = (layer.state_dict() for layer in layers)
+    zero = torch.zeros_like(c["weight"])
+    return [
+        linear(torch.vstack([a["weight"], b["weight"]]), torch.hstack([a["bias"], b["bias"]])),
+        linear(torch.hstack([c["weight"], zero]), c["bias"]),
+        linear(torch.hstack([zero, d["weight"]]), d["bias"]),
+    ]
+
+
+def trunk_in_place(mean, logvar):
+    trunk, *heads = trunk_by_cat(mean, logvar)
+    nn.init.zeros_(mean.layers[0].bias)
+    return trunk, *heads
+
+
+def heads_without_bias(mean, logvar):
+    trunk, *heads = trunk_by_cat(mean, logvar)
+    for head in heads:
+        nn.init.zeros_(head.bias)
+    return trunk, *heads
+
+
 RIGHT = {
-    "12.1": (quality_by_masks, quality_by_loops),
-    "12.2": (weight_by_formula, weight_by_walking),
-    "12.3": (align_by_names, align_by_positions),
-    "12.4": (trunk_by_cat, trunk_by_blocks),
+    "12.1": (quality_by_masks, quality_by_loops, quality_as_array, quality_as_tensors),
+    "12.2": (
+        weight_by_formula,
+        weight_by_walking,
+        lambda n: np.float32(np.clip(np.rint(8e6 / n), 1, 400) - 1) / 400,
+        lambda n: Fraction(min(399, max(1, round(8_000_000 / n)) - 1), 400),
+    ),
+    "12.3": (by_place_of_a_copy, by_place_of_its_weights, by_place_of_the_counts),
+    "12.4": (trunk_by_cat, trunk_by_blocks, trunk_by_parameters),
     "12.5": (
         report([672.3, 680.3, 675.6], [673.8, 675.4, 675.8], "can't tell"),
         report([672.3, 680.3, 675.6, 670.0], np.array([668.1, 676.0, 671.9, 665.8]), "better"),
+        report(torch.tensor([672.3, 680.3, 675.6]), (676.1, 684.6, np.float32(679.7)), "worse"),
     ),
 }
 
@@ -139,20 +195,35 @@ WRONG = [
     ("12.1", quality_with(lambda name: name.startswith("MT-")), "mouse genes are missing"),
     ("12.1", quality_with(lambda name: name[:3] in ("MT-", "mt-"), 100), "percentage"),
     ("12.1", quality_of_genes, "total of a cell"),
+    ("12.1", quality_of_detected(lambda c: (c > 1).sum(1)), "a gene with one count"),
+    ("12.1", quality_of_detected(lambda c: np.full(len(c), c.shape[1])), "every gene of the table"),
+    ("12.1", quality_with(lambda name: name[:3] == "mt-"), "human genes are missing"),
+    ("12.1", lambda c, names: c.sum(1), "were asked for"),
     ("12.2", lambda n: max(1, min(400, round(8e6 / n))) / 400, "number E − 1"),
     ("12.2", lambda n: 1.0, "longer than the warm-up"),
     ("12.2", lambda n: (min(400, 8e6 / n) - 1) / 400, "round it"),
-    ("12.2", lambda n: (round(8e6 / n) - 1) / 400, "between 0 and 1"),
-    ("12.3", align_unordered, "in another order"),
-    ("12.3", align_by_renaming, "not moved with them"),
-    ("12.3", align_silently, "passed over in silence"),
-    ("12.3", align_mute, "should name"),
+    ("12.2", lambda n: (round(8e6 / n) - 1) / 400, "at most 400 epochs"),
+    ("12.2", lambda n: (min(400, round(8e6 / n)) - 1) / 400, "at least one epoch"),
+    ("12.2", lambda n: (max(1, min(400, int(8e6 / n))) - 1) / 400, "rounds it down or up"),
+    ("12.2", lambda n: 400 * weight_by_formula(n), "divide by 400"),
+    ("12.3", by_place_in_place, "work on a copy"),
+    ("12.3", guarded, "still there"),
+    ("12.3", lambda m, t: -by_place_of_a_copy(m, t), "its negative"),
+    ("12.3", rise_by_place, "by how much it rises"),
+    ("12.3", lambda m, t: t.n_obs * by_place_of_a_copy(m, t), "per cell"),
+    ("12.3", lambda m, t: by_place_of_a_copy(m, t) / guarded(m, t), "how many times"),
     ("12.4", lambda m, v: trunk_by_cat(m, v, order=-1), "swapped"),
     ("12.4", lambda m, v: trunk_by_cat(m, v, blind=0.1), "must be 0"),
     ("12.4", trunk_of_one, "two times 5"),
     ("12.4", trunk_without_biases, "weights and biases"),
+    ("12.4", trunk_in_place, "have changed"),
+    ("12.4", heads_without_bias, "another bias"),
     ("12.5", report([672.3, 680.3, 675.6], [670.0, 676.0, 673.6], "better"), "scatter"),
     ("12.5", report([672.0, 680.0, 675.0], [668.0, 676.1, 671.0], "worse"), "wrong way"),
     ("12.5", report([672.0], [668.0], "better"), "anecdote"),
     ("12.5", report([672.0, 680.0, 675.0], [236.0, 240.0, 238.0], "better"), "comparable"),
+    ("12.5", report([672.0, 680.0, 675.0], [668.0, 676.1], "better"), "paired"),
+    ("12.5", report([672.0, 680.0, 675.0], [668.0, 676.1, 671.0], "can't tell"), "agree well"),
+    ("12.5", report([-672.0, -680.0, -675.0], [-668.0, -676.0, -671.0], "worse"), "the ELBO"),
+    ("12.5", lambda: {"before": [1, 2, 3], "after": [1, 2, 3]}, "lacks"),
 ]

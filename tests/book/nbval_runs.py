@@ -24,16 +24,32 @@ def failures(path: Path) -> dict[str, str]:
         by this name.
 
     """
+    report = path.with_suffix(".xml")
+    _run(path, f"--junitxml={report}")
+    return dict(_failures(path, ElementTree.parse(report)))
+
+
+def output(path: Path, *options: str) -> str:
+    """Return what pytest prints of one notebook."""
+    return _run(path, *options)
+
+
+def failed(path: Path) -> set[str]:
+    """Return the identifiers of the cells that fail."""
+    return set(failures(path))
+
+
+def _run(path: Path, *options: str) -> str:
+    """Run pytest on a notebook; return what it prints."""
     if ROOT not in path.parents:
         for settings in ("conftest.py", "nbval_sanitize.cfg"):
             shutil.copy(ROOT / settings, path.parent)
         shutil.copytree(ROOT / "tools", path.parent / "tools", dirs_exist_ok=True)
         (path.parent / "pytest.ini").write_text("[pytest]\npythonpath = tools\n", encoding="utf-8")
-    report = path.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)]
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
     done = subprocess.run(
-        [*command, f"--junitxml={report}"],
+        [*command, *options],
         cwd=path.parent,
         env=environment,
         capture_output=True,
@@ -42,12 +58,7 @@ def failures(path: Path) -> dict[str, str]:
     )
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest could not run {path}:\n{done.stdout}{done.stderr}")
-    return dict(_failures(path, ElementTree.parse(report)))
-
-
-def failed(path: Path) -> set[str]:
-    """Return the identifiers of the cells that fail."""
-    return set(failures(path))
+    return done.stdout
 
 
 def _failures(path: Path, report: ElementTree.ElementTree) -> Iterator[tuple[str, str]]:

@@ -8,8 +8,8 @@ import sample
 import student
 import unsolved
 from nbformat import v4
-from nbval_runs import failed, failures
-from notebooks import chapters, code_cells, dumps, read, tags, write
+from nbval_runs import failed, failures, output
+from notebooks import BOOK, chapters, code_cells, dumps, read, tags, write
 
 SOLUTION = "return x + x"
 
@@ -121,6 +121,46 @@ def test_work_of_a_student_is_never_overwritten(book, tmp_path, capsys):
     assert SOLUTION not in path.read_text(encoding="utf-8")
 
 
+def test_pages_that_were_edited_are_kept_too(book, tmp_path, capsys):
+    out = tmp_path / "student"
+    student.generate(book, out)
+    (book / "notes.md").write_text("# Newer notes\n", encoding="utf-8")
+    assert student.generate(book, out) == []
+    assert (out / "notes.md").read_text(encoding="utf-8") == "# Newer notes\n"
+
+    (out / "notes.md").write_text("# My notes\n", encoding="utf-8")
+    assert student.main([str(book), str(out)]) == 1
+    assert "notes.md" in capsys.readouterr().err
+    assert (out / "notes.md").read_text(encoding="utf-8") == "# My notes\n"
+    assert student.generate(book, out, force=True) == []
+    assert (out / "notes.md").read_text(encoding="utf-8") == "# Newer notes\n"
+
+
+def test_a_student_notebook_that_cannot_be_read_is_kept(book, tmp_path):
+    for broken in ("{", "[]", '{"cells": [{}]}'):
+        (tmp_path / "01_sample.ipynb").write_text(broken, encoding="utf-8")
+        assert student.generate(book, tmp_path) == [tmp_path / "01_sample.ipynb"]
+        assert (tmp_path / "01_sample.ipynb").read_text(encoding="utf-8") == broken
+
+
+def test_one_chapter_alone(book, tmp_path, capsys):
+    write(sample.chapter(2), book / "02_sample.ipynb")
+    out = tmp_path / "student"
+    assert student.main([str(book), str(out), "--chapter", "2"]) == 0
+    assert [path.name for path in out.glob("*.ipynb")] == ["02_sample.ipynb"]
+    assert student.main([str(book), str(out), "--chapter", "7"]) == 1
+    assert "no chapter 7" in capsys.readouterr().err
+
+
+def test_students_do_not_get_the_page_for_lecturers():
+    """It tells what chapter 7 lets them find out."""
+    found = student.pages(BOOK)
+    assert {"intro.md", "glossary.md", "assets/draft.md"} <= found.keys()
+    assert [name for name, text in found.items() if b"for_lecturers" in text] == []
+    assert "for_lecturers.md" not in found
+    assert b"label is wrong" not in b"".join(found.values())
+
+
 def test_running_a_student_notebook_is_not_editing_it(book, tmp_path):
     student.generate(book, tmp_path)
     path = tmp_path / "01_sample.ipynb"
@@ -146,6 +186,17 @@ def test_nbval_fails_exactly_at_what_is_unsolved(book, tmp_path):
     for number in checks:
         solve(path, number)
     assert failed(path) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two"])
+def test_nbval_ends_with_how_many_are_solved(book, tmp_path, options):
+    student.generate(book, tmp_path)
+    solve(tmp_path / "01_sample.ipynb", "1.2")
+    *_, heading, chapter, total, _ = output(tmp_path / "01_sample.ipynb", *options).splitlines()
+    assert "exercises solved" in heading
+    assert chapter == "01_sample.ipynb  1 of 4"
+    assert total == "all  1 of 4"
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """How a check speaks: one line, ✓ or ✗, and what kind of mistake it looks like."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 Diagnosis = str | None  # None: the answer is right
 Diagnose = Callable[..., Diagnosis]
@@ -13,6 +15,14 @@ Diagnose = Callable[..., Diagnosis]
 
 class NotSolvedError(Exception):
     """The answer is still the placeholder."""
+
+
+class WrongFormError(Exception):
+    """The answer can't be read as what the task asks for; the message is a complaint."""
+
+
+class Unexplained(str):
+    """A complaint that says what should have come out, where no known mistake fits."""
 
 
 class Check(NamedTuple):
@@ -23,6 +33,7 @@ class Check(NamedTuple):
 
 
 CHECKS: dict[str, Check] = {}
+_SEED: ContextVar[int] = ContextVar("seed", default=0)
 
 
 def exercise(number: str, praise: str) -> Callable[[Diagnose], Diagnose]:
@@ -46,14 +57,28 @@ def exercise(number: str, praise: str) -> Callable[[Diagnose], Diagnose]:
     return register
 
 
-def check(number: str, *answer: object) -> None:
+def check(number: str, *answer: object, seed: int = 0) -> None:
     """Check the answer to an exercise and print one line, ✓ or ✗.
 
     Whatever goes wrong in the reader's code becomes part of the line, so that the notebook runs on.
+    Random numbers drawn after the check are those that would have been drawn without it.
 
     Args:
         number: of the exercise, "5.2".
         answer: the reader's function, or what else the task asks for.
+        seed: of the inputs with which the answer is tried.
+
+    Raises:
+        ValueError: no exercise has this number.
+
+    """
+    complaint = diagnosis(number, *answer, seed=seed)
+    mark, text = ("✓", CHECKS[number].praise) if complaint is None else ("✗", complaint)
+    print(f"{mark} Exercise {number}: {text}")
+
+
+def diagnosis(number: str, *answer: object, seed: int = 0) -> Diagnosis:
+    """Return what `check` says of a wrong answer, None for a right one; arguments as there.
 
     Raises:
         ValueError: no exercise has this number.
@@ -61,9 +86,13 @@ def check(number: str, *answer: object) -> None:
     """
     if number not in CHECKS:
         raise ValueError(f"There is no exercise {number!r}; the numbers are: {', '.join(CHECKS)}.")
-    complaint = _complaint(CHECKS[number].diagnose, answer)
-    mark, text = ("✓", CHECKS[number].praise) if complaint is None else ("✗", complaint)
-    print(f"{mark} Exercise {number}: {text}")
+    with _undisturbed(seed):
+        return _complaint(CHECKS[number].diagnose, answer)
+
+
+def inputs() -> np.random.Generator:
+    """Return the generator from which a check draws its inputs."""
+    return np.random.default_rng(_SEED.get())
 
 
 def solved(value: Any) -> Any:
@@ -73,25 +102,6 @@ def solved(value: Any) -> Any:
     return value
 
 
-def as_tensor(value: object, shape: tuple[int, ...], what: str) -> Tensor:
-    """Read an answer as a float64 tensor of a certain shape.
-
-    Raises:
-        ValueError: it has another shape; the message says both.
-
-    """
-    tensor = torch.as_tensor(solved(value), dtype=torch.float64).detach()
-    if tensor.shape != shape:
-        raise ValueError(f"{what} should have shape {shape}, not {tuple(tensor.shape)}")
-    return tensor
-
-
-def close(a: ArrayLike | Tensor, b: ArrayLike | Tensor, *, within: float = 1e-4) -> bool:
-    """Whether two results agree, relative to their size."""
-    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
-    return a.shape == b.shape and bool(torch.allclose(a, b, rtol=within, atol=within * 1e-2))
-
-
 def _complaint(diagnose: Diagnose, answer: tuple[object, ...]) -> Diagnosis:
     try:
         for value in answer:
@@ -99,7 +109,26 @@ def _complaint(diagnose: Diagnose, answer: tuple[object, ...]) -> Diagnosis:
         return diagnose(*answer)
     except NotSolvedError:
         return "not solved yet."
-    except ValueError as error:
+    except WrongFormError as error:
         return f"{error}."
     except Exception as error:
         return f"your code stopped with {type(error).__name__}: {error}"
+
+
+@contextmanager
+def _undisturbed(seed: int) -> Iterator[None]:
+    """Run with random numbers of its own and without warnings; leave the reader's as they were."""
+    token, state = _SEED.set(seed), np.random.get_state()
+    try:
+        with (
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(state)
+        _SEED.reset(token)

@@ -6,7 +6,17 @@ import numpy as np
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
+from nbvae.teaching.exercises._reading import (
+    apart,
+    array,
+    close,
+    compare,
+    number,
+    numbers,
+    slipped,
+    truth,
+)
 
 N_NEIGHBOURS = 15
 
@@ -14,47 +24,57 @@ N_NEIGHBOURS = 15
 @exercise("10.1", "so thinning leaves a negative binomial, with a smaller mean and the same θ.")
 def check_thinned_moments(thinned_moments: Callable) -> Diagnosis:
     """Sum over all counts and over all ways to lose molecules; then the usual slips."""
-    for px_mean, theta, kappa in ((4.0, 1.5, 0.4), (0.7, 3.0, 0.25), (9.0, 0.8, 0.6)):
-        answer = np.asarray(solved(thinned_moments(px_mean, theta, kappa)), dtype=float).ravel()
-        if answer.shape != (3,):
-            return f"three numbers were asked for (mean, variance, zeros), not {answer.size}."
+    names = ("the mean", "the variance", "the probability of 0")
+    for px_mean, theta, kappa in inputs().uniform([2, 1, 0.2], [5, 3, 0.6], (3, 3)).tolist():
+        answer = numbers(thinned_moments(px_mean, theta, kappa), names)
         right = _moments_by_summing(px_mean, theta, kappa)
-        var, left = px_mean + px_mean**2 / theta, kappa * px_mean
-        slips = (
-            {"the mean is not that of what is left; one molecule in κ stays": (px_mean,)},
-            {
-                "this variance is κ² times the old one, that of κx; but κx is no count":
-                (kappa**2 * var,),
-                "this variance is κ times the old one; only its Poisson part shrinks so":
-                (kappa * var,),
-                "the variance is that of a Poisson count; the gamma factor is still there":
-                (left,),
-                "this variance has θ multiplied by κ as well; the gamma factor stays as it was":
-                (left + left**2 / (kappa * theta),),
-                "this is the standard deviation; the variance is asked for":
-                (np.sqrt(left + left**2 / theta),),
-            },
-            {
-                "this is the probability of 0 before thinning":
-                ((theta / (theta + px_mean)) ** theta,),
-                "this is the probability of 0 of a Poisson count": (np.exp(-left),),
-                "this is κ times the old probability of 0, but thinning makes more zeros":
-                (kappa * (theta / (theta + px_mean)) ** theta,),
-            },
-        )  # fmt: skip
-        for name, value, truth, known in zip(
-            ("mean", "variance", "probability of 0"), answer, right, slips, strict=True
+        for name, value, wanted, slips in zip(
+            names, answer, right, _moment_slips(px_mean, theta, kappa), strict=True
         ):
-            if close(value, truth, within=1e-3):
-                continue
-            for complaint, several in known.items():
-                if any(close(value, slip, within=1e-3) for slip in several):
-                    return f"{complaint}."
-            return (
-                f"for μ = {px_mean}, θ = {theta}, κ = {kappa} the {name} is {truth:.4f}, "
-                f"not {value:.4f}."
-            )
+            if not close(value, wanted, within=1e-5):
+                return slipped(value, slips, within=1e-5) or Unexplained(
+                    f"for μ = {px_mean:.3g}, θ = {theta:.3g}, κ = {kappa:.3g} {name} should be "
+                    f"{apart(value, wanted)}."
+                )
     return None
+
+
+def _moment_slips(px_mean: float, theta: float, kappa: float) -> tuple[dict, dict, dict]:
+    """What is known to go wrong with the mean, the variance and the probability of 0."""
+    var, left = px_mean + px_mean**2 / theta, kappa * px_mean
+    lost = (1 - kappa) * px_mean
+    return (
+        {
+            "the mean is not that of what is left; one molecule in κ stays": px_mean,
+            "κ is the probability to be kept, not to be lost": lost,
+        },
+        {
+            "this variance is κ² times the old one, that of κx; but κx is no count": kappa**2 * var,
+            "this variance is κ times the old one; only its Poisson part shrinks so": kappa * var,
+            "the variance is that of a Poisson count; the gamma factor is still there": left,
+            "this variance has θ multiplied by κ as well; the gamma factor stays as it was":
+            left + left**2 / (kappa * theta),
+            "this variance has θ divided by κ; the gamma factor stays as it was":
+            left + left**2 * kappa / theta,
+            "this is the standard deviation; the variance is asked for":
+            np.sqrt(left + left**2 / theta),
+            "this is the variance for κ and θ swapped with 1 − κ and 1/θ": [
+                lost + lost**2 / theta, left + left**2 * theta
+            ],
+            "this is the old variance": var,
+            "the coins' own scatter is missing: κ(1 − κ)μ": kappa**2 * var,
+        },
+        {
+            "this is the probability of 0 before thinning": (theta / (theta + px_mean)) ** theta,
+            "this is the probability of 0 of a Poisson count": np.exp(-left),
+            "this is κ times the old probability of 0, but thinning makes more zeros":
+            kappa * (theta / (theta + px_mean)) ** theta,
+            "θ is multiplied by κ here; the gamma factor stays as it was":
+            (kappa * theta / (kappa * theta + left)) ** (kappa * theta),
+            "this is the probability of more than 0": 1 - (theta / (theta + left)) ** theta,
+            "the power θ is missing": theta / (theta + left),
+        },
+    )  # fmt: skip
 
 
 def _moments_by_summing(px_mean: float, theta: float, kappa: float) -> tuple[float, float, float]:
@@ -67,37 +87,44 @@ def _moments_by_summing(px_mean: float, theta: float, kappa: float) -> tuple[flo
     return mean, (left * count**2).sum() - mean**2, left[0]
 
 
-@exercise("10.2", "so 0.15 against 0.85 is far beyond what centring stands.")
+@exercise("10.2", "so 0.15 against 0.85 is far beyond what centring can stand.")
 def check_partner_is_right(partner_is_right: Callable) -> Diagnosis:
     """Centre two small tables and look for the nearest point, over many pairs of shares."""
-    grid = np.arange(1, 20) / 20
+    grid = np.arange(1, 40) / 40
     pairs = [(a, b) for a in grid for b in grid if abs(abs(a - b) - 0.5) > 1e-9]
-    truth = np.array([_nearest_is_own(a, b) for a, b in pairs])
-    values = np.array([bool(solved(partner_is_right(a, b))) for a, b in pairs])
-    if (values == truth).all():
-        if partner_is_right(0.25, 0.75) or partner_is_right(0.75, 0.25):
+    pairs = [pairs[i] for i in inputs().choice(len(pairs), 400, replace=False)]
+    right = np.array([_nearest_is_own(a, b) for a, b in pairs])
+    values = np.array([truth(partner_is_right(float(a), float(b))) for a, b in pairs])
+    if (values == right).all():
+        if any(truth(partner_is_right(*tie)) for tie in ((0.25, 0.75), (0.75, 0.25), (0.0, 0.5))):
             return "at 0.25 and 0.75 both places are equally near; then the partner is not right."
         return None
     a, b = np.array(pairs).T
     slips = {
-        "this says where the partner is wrong": ~truth,
+        "this says where the partner is wrong": ~right,
         "one sign only: p_B may be the larger share, or p_A": (b - a < 0.5, a - b < 0.5),
         "this compares the shares with ½ one by one; only their difference moves the places":
         ((a < 0.5) == (b < 0.5), (a > 0.5) == (b > 0.5), (a <= 0.5) == (b <= 0.5)),
         "after centring both kinds have moved; the other one has come nearer, so 1 is too far":
-        abs(a - b) < 1,
+        (abs(a - b) < 1, abs(a - b) <= 1),
+        "this is the answer without centring: then the partner is always right":
+        np.ones(len(pairs), dtype=bool),
+        "only equal shares are right here; the partner stands more": (a == b, abs(a - b) < 1e-6),
+        "the shares are added; it is their difference that moves the places": (
+            a + b < 0.5, a + b < 1, abs(a + b - 1) < 0.5
+        ),
     }  # fmt: skip
     for complaint, several in slips.items():
-        if any((values == slip).all() for slip in np.atleast_2d(several)):
+        if any((values == slip).all() for slip in np.atleast_2d(np.asarray(several))):
             return f"{complaint}."
-    first = int((values != truth).argmax())
-    verdict = "right" if truth[first] else "wrong"
-    return f"for shares {a[first]:.2f} and {b[first]:.2f} the partner is {verdict}."
+    first = int((values != right).argmax())
+    verdict = "right" if right[first] else "wrong"
+    return Unexplained(f"for shares {a[first]:g} and {b[first]:g} the partner is {verdict}.")
 
 
 def _nearest_is_own(p_a: float, p_b: float) -> bool:
-    """Twenty cells an experiment, centred; the nearest in the other one has the own kind."""
-    kinds = [np.arange(20) < round(20 * p) for p in (p_a, p_b)]
+    """Forty cells an experiment, centred; the nearest in the other one has the own kind."""
+    kinds = [np.arange(40) < round(40 * p) for p in (p_a, p_b)]
     places = [kind - kind.mean() for kind in kinds]
     distance = abs(places[0][:, None] - places[1][None])
     of_a = kinds[1][distance.argmin(axis=1)] == kinds[0]
@@ -108,65 +135,83 @@ def _nearest_is_own(p_a: float, p_b: float) -> bool:
 @exercise("10.3", "which is the aim: not one half, and not the same for every table.")
 def check_perfect_mixing(perfect_mixing: Callable) -> Diagnosis:
     """List the cells one by one and look at all others of the type."""
-    tables = ([[4, 6], [5, 0], [1, 3]], [[10, 2, 3], [0, 4, 4]], [[3, 3], [1, 0], [0, 7]])
-    for table in tables:
-        value, right = float(solved(perfect_mixing(np.array(table)))), _mixing_by_listing(table)
-        if close(value, right):
-            continue
-        n = np.array(table, dtype=float)
-        n_many = n[n.sum(axis=1) > 1]
-        size, many = n.sum(axis=1, keepdims=True), n_many.sum(axis=1, keepdims=True)
-        share = n.sum(axis=0) / n.sum()
-        rate = (n_many * (n_many - 1) / (many - 1)).sum(axis=1) / many[:, 0]
-        slips = {
-            "a cell is no neighbour of its own: n − 1 others, m − 1 of them of its experiment":
-            ((n**2 / size).sum() / n.sum(), (n_many**2 / many).sum() / n_many.sum()),
-            "one half, or one over the number of experiments, does not look at the table":
-            (0.5, 1 / n.shape[1]),
-            "this mixes all types with each other; a cell's neighbours are of its own type":
-            ((share**2).sum(), (n.sum(0) * (n.sum(0) - 1)).sum() / n.sum() / (n.sum() - 1)),
-            "each type counts alike here; the mean is over cells": (rate.mean(),),
-            "a type with one cell has no neighbours; leave it out of the number of cells, too":
-            ((n_many * (n_many - 1) / (many - 1)).sum() / n.sum(),),
-            "this is the share from the other experiments": (1 - right,),
-        }  # fmt: skip
-        for complaint, several in slips.items():
-            if any(close(value, slip) for slip in several):
-                return f"{complaint}."
-        if np.isnan(value):
-            return f"the table {table} gives nan: a type with one cell has no neighbours."
-        return f"for the table {table} it is {right:.4f}, not {value:.4f}."
-    return None
+    rng = inputs()
+    tables = [rng.integers(0, 9, shape) + 1 for shape in ((3, 2), (2, 3), (4, 4))]
+    tables.append(np.concatenate([tables[0], [[1, 0], [7, 0]]]))  # one cell; one experiment
+    slips = {
+        "a cell is no neighbour of its own: n − 1 others, m − 1 of them of its experiment": (
+            lambda t: (t**2 / t.sum(1, keepdims=True)).sum() / t.sum(),
+            lambda t: (_many(t) ** 2 / _many(t).sum(1, keepdims=True)).sum() / _many(t).sum(),
+        ),
+        "m − 1 of the n − 1 others are of a cell's experiment, not m": lambda t: (
+            (_many(t) ** 2 / (_many(t).sum(1, keepdims=True) - 1)).sum() / _many(t).sum()
+        ),
+        "one half, or one over the number of experiments, does not look at the table":
+        (lambda t: 0.5, lambda t: 1 / t.shape[1]),
+        "this mixes all types with each other; a cell's neighbours are of its own type": (
+            lambda t: ((t.sum(0) / t.sum()) ** 2).sum(),
+            lambda t: (t.sum(0) * (t.sum(0) - 1)).sum() / t.sum() / (t.sum() - 1),
+        ),
+        "each type counts alike here; the mean is over cells": lambda t: _rates(t).mean(),
+        "each type and experiment counts alike here; the mean is over cells": lambda t: np.mean(
+            (_many(t) - 1) / (_many(t).sum(1, keepdims=True) - 1)
+        ),
+        "a type with one cell has no neighbours; leave it out of the number of cells, too":
+        lambda t: (_rates(t) * _many(t).sum(1)).sum() / t.sum(),
+        "this is the share from the other experiments": lambda t: 1 - _mixing_by_listing(t),
+        "rows are types, columns experiments; here they are swapped":
+        lambda t: _mixing_by_listing(t.T),
+        "a type with one cell has no neighbours: leave it out": lambda t: (
+            np.nan if (t.sum(1) < 2).any() else _mixing_by_listing(t)
+        ),
+    }  # fmt: skip
+    if np.isnan(number(perfect_mixing(tables[-1].copy()))):
+        return "a table with a type of one cell gives NaN: it has no neighbours, leave it out."
+    floats = {key: tuple(map(_of_floats, value if isinstance(value, tuple) else (value,)))
+              for key, value in slips.items()}  # fmt: skip
+    return compare(
+        lambda t: perfect_mixing(t.copy()), _mixing_by_listing, [(t,) for t in tables], floats
+    )
 
 
-def _mixing_by_listing(table: list[list[int]]) -> float:
-    cells = [(t, j) for t, row in enumerate(table) for j, m in enumerate(row) for _ in range(m)]
+def _of_floats(slip: Callable) -> Callable:
+    return lambda table: slip(np.asarray(table, dtype=float))
+
+
+def _many(table: np.ndarray) -> np.ndarray:
+    """The rows of types with more than one cell."""
+    return table[table.sum(axis=1) > 1]
+
+
+def _rates(table: np.ndarray) -> np.ndarray:
+    many = _many(table)
+    n = many.sum(axis=1, keepdims=True)
+    return (many * (many - 1) / (n - 1)).sum(axis=1) / n[:, 0]
+
+
+def _mixing_by_listing(table: np.ndarray) -> float:
+    rows = np.asarray(table).astype(int).tolist()
+    cells = [(t, j) for t, row in enumerate(rows) for j, m in enumerate(row) for _ in range(m)]
     scores = []
     for i, (t, j) in enumerate(cells):
         others = [b for k, (a, b) in enumerate(cells) if a == t and k != i]
         if others:
-            scores.append(np.mean([b == j for b in others]))
+            scores.append(sum(b == j for b in others) / len(others))
     return float(np.mean(scores))
 
 
 @exercise("10.4", "the same cloud, perfectly mixed, and worth nothing. Ask for a second number.")
 def check_mixed(mixed: Callable) -> Diagnosis:
     """The cloud first, then the mixing, then what is left of the kinds."""
-    rng = np.random.default_rng(0)
+    rng = inputs()
     kinds, batch = np.repeat(np.arange(4), 60), np.tile([0, 1], 120)
     latent = np.eye(4)[kinds] * 8 + rng.standard_normal((240, 4))
     latent[:, 0] += 6 * batch
     order = np.lexsort([kinds, batch])  # all of one experiment, then all of the other
     latent, batch, kinds = latent[order], batch[order], kinds[order]
-    points = np.asarray(solved(mixed(latent.copy(), batch.copy())), dtype=float)
-    if points.shape != latent.shape:
-        return f"the shape should stay {latent.shape}, not {points.shape}."
-    if not np.allclose(np.sort(points, axis=0), np.sort(latent, axis=0)):
-        return "the cloud has changed: give the same points to other cells."
-    if not {tuple(p) for p in points.round(9)} <= {tuple(p) for p in latent.round(9)}:
-        return "the columns went separate ways: a point must stay whole."
-    if np.allclose(points, latent):
-        return "nothing has moved."
+    points = array(mixed(latent.copy(), batch.copy()), latent.shape, "the table of places")
+    if complaint := _changed_cloud(points, latent):
+        return complaint
     mixing, agreement = _alike(points, batch), _alike(points, kinds)
     if mixing > 0.56:
         return f"the experiments are still apart: {mixing:.2f} of the neighbours are a cell's own."
@@ -178,41 +223,66 @@ def check_mixed(mixed: Callable) -> Diagnosis:
     return None
 
 
+def _changed_cloud(points: np.ndarray, latent: np.ndarray) -> Diagnosis:
+    if close(points, latent, within=1e-5):
+        return "nothing has moved."
+    if not close(np.sort(points, axis=0), np.sort(latent, axis=0), within=1e-5):
+        return "the cloud has changed: give the same points to other cells, each point once."
+    found = NearestNeighbors(n_neighbors=1).fit(latent).kneighbors(points)
+    if found[0].max() > 1e-4:
+        return "the columns went separate ways: a point must stay whole."
+    if len(np.unique(found[1])) < len(latent):
+        return "some points are given to several cells and others to none."
+    return None
+
+
 @exercise("10.5", "all three kinds of failure score less than success. Now try it without labels.")
 def check_integration_score(integration_score: Callable) -> Diagnosis:
     """Four embeddings of cells with known kinds, with and without a kind that B lacks."""
-    rng = np.random.default_rng(0)
+    rng = inputs()
     centres = np.array([[0.0, 0, 0], [8, 0, 0], [0, 8, 0]])
-    for lacks in (False, True):
+    for lacks in (False, True, True, True):
         kinds = np.repeat(np.arange(3), 80)
         batch = rng.permutation(240) % 2
         if lacks:
             batch[kinds == 2] = 0
-        noise = rng.standard_normal((240, 3))
-        good = centres[kinds] + noise
-        pulled = centres[np.where(kinds == 2, 1, kinds)] + noise
-        rivals = {
-            "one in which the experiments stay apart": good
-            + np.c_[batch * 0, batch * 0, 9 * batch],
-            "one that mixes everything, kinds and experiments": noise,
-        }
-        if lacks:
-            rivals["one that pulls the kind that experiment 1 lacks onto another"] = pulled
         names = np.array(["B", "NK", "T"])[kinds]
-        score = float(solved(integration_score(good.copy(), batch.copy(), names.copy())))
-        if not np.isfinite(score):
+        good, rivals = _embeddings(centres, kinds, batch, lacks, rng)
+
+        def score_of(
+            points: np.ndarray, batch: np.ndarray = batch, names: np.ndarray = names
+        ) -> float:
+            return float(number(integration_score(points.copy(), batch.copy(), names.copy())))
+
+        if not np.isfinite(score := score_of(good)):
             return f"the score of a good integration is {score}; return a finite number."
-        lost = []
-        for name, points in rivals.items():
-            rival = float(integration_score(points.copy(), batch.copy(), names.copy()))
-            if not rival < score - 1e-3:
-                lost.append(name)
+        lost = [name for name, points in rivals.items() if not score_of(points) < score - 1e-3]
         if len(lost) == len(rivals):
             return "a good integration beats none of the bad ones: is higher better?"
         if lost:
             where = ", where experiment 1 lacks a kind" if lacks else ""
             return f"a good integration should beat {lost[0]}{where}."
     return None
+
+
+def _embeddings(
+    centres: np.ndarray,
+    kinds: np.ndarray,
+    batch: np.ndarray,
+    lacks: bool,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the good embedding, and bad ones by what is wrong with them."""
+    noise = rng.standard_normal((len(kinds), 3))
+    good = centres[kinds] + noise
+    rivals = {
+        "one in which the experiments stay apart": good + np.outer(batch, [0, 0, 9]),
+        "one that mixes everything, kinds and experiments": noise,
+    }
+    if lacks:
+        pulled = centres[np.where(kinds == 2, 1, kinds)] + noise
+        rivals["one that pulls the kind that experiment 1 lacks onto another"] = pulled
+    return good, rivals
 
 
 def _alike(points: np.ndarray, labels: np.ndarray) -> float:

@@ -1,70 +1,107 @@
 """Checks for chapter 8, criticism."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 
-from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
+from nbvae.teaching.exercises._drawing import IMPOSSIBLE, SIGMAS, generator_slip
+from nbvae.teaching.exercises._reading import array, close, compare, number
 
 
 @exercise("8.1", "and a tie counts half, so that a table of zeros is neither low nor high.")
 def check_p_value(p_value: Callable) -> Diagnosis:
-    """Three replicates below, two ties, five above."""
-    replicated = np.array([1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
-    answer = np.asarray(solved(p_value(4.0, replicated.copy())))
-    if answer.ndim != 0:
+    """Replicates below, ties and more above; then nothing but ties."""
+    rng = inputs()
+    cases: list[tuple] = []
+    for below, ties, above in ((3, 2, 5), (6, 4, 3), (0, 7, 2)):
+        values = np.r_[rng.uniform(0, 3, below), np.full(ties, 4.0), rng.uniform(5, 9, above)]
+        cases.append((4.0, rng.permutation(values)))
+    cases.append((0.0, np.zeros(10)))
+    if array(p_value(4.0, cases[0][1].copy())).size > 1:
         return "it should be one number, a share of the replicates."
-    value = float(answer)
-    if close(value, 0.4):
-        return None
     slips = {
-        "ties are left out; half of them count": 0.3,
-        "all ties count; only half should": 0.5,
-        "this is the share above; the share below was asked for": 0.6,
+        "ties are left out; half of them count": lambda o, r: (r < o).mean(),
+        "all ties count; only half should": lambda o, r: (r <= o).mean(),
+        "this is the share above; the share below was asked for":
+        lambda o, r: (r > o).mean() + 0.5 * (r == o).mean(),
         "this is the share above or equal; the share below was asked for, and half of the ties":
-        0.7,
-        "this is a count; divide by the number of replicates": 4.0,
+        (lambda o, r: (r >= o).mean(), lambda o, r: (r > o).mean()),
+        "this is a count; divide by the number of replicates":
+        lambda o, r: (r < o).sum() + 0.5 * (r == o).sum(),
+        "ties are left out of the number of replicates, too; half of them count":
+        lambda o, r: (r < o).sum() / max((r != o).sum(), 1),
+        "this adds ½ for the ties however many there are; add half of their share":
+        (lambda o, r: (r < o).mean() + 0.5, lambda o, r: (r < o).mean() + 0.5 * (r == o).any()),
+        "this is two-sided; the share below was asked for": lambda o, r: 2 * min(
+            _share_below(o, r), 1 - _share_below(o, r)
+        ),
     }  # fmt: skip
-    for complaint, slip in slips.items():
-        if close(value, slip):
-            return f"{complaint}."
-    return f"it should be 0.4 for the check's ten replicates, not {value:g}."
+    return compare(lambda o, r: p_value(o, r.copy()), _share_below, cases, slips)
+
+
+def _share_below(observed: float, replicated: np.ndarray) -> float:
+    """The mean of the shares below and at most, which differ by the ties."""
+    ordered = np.sort(replicated)
+    ends = [np.searchsorted(ordered, observed, side=side) for side in ("left", "right")]
+    return float(np.mean(ends) / len(ordered))
 
 
 @exercise("8.2", "pairing is worth as many cells as 1 / (1 − r) says.")
 def check_cells_needed(cells_needed: Callable) -> Diagnosis:
     """Find N by its definition, with a covariance matrix; then by the usual slips."""
-    cases = [(100.0, 0.95, 14.0, 3.0), (40.0, 0.2, 5.0, 2.0), (7.0, 0.5, 3.0, 2.5)]
-    answers = [float(solved(cells_needed(*case))) for case in cases]
-    truth = [_first_n(*case) for case in cases]
-    if all(close(a, t) for a, t in zip(answers, truth, strict=True)):
-        return None
+    rng = inputs()
+    cases = [(10.0, 0.5, 2.0, 2.0), (16.0, 0.75, 4.0, 3.0)]  # whole numbers: 100 and 72
+    for r, k in ((0.95, 3.0), (0.2, 2.0), (0.6, 2.5)):
+        sd, part = float(rng.uniform(20, 60)), float(rng.uniform(0.15, 0.45))
+        gain = k * sd * math.sqrt(2 * (1 - r) / (int(rng.integers(25, 90)) + part))
+        cases.append((sd, r, gain, k))
     slips = {
         "this is the unpaired answer: the correlation is missing":
-        lambda s, r, delta, k: 2 * (k * s / delta) ** 2,
+        _rounded(lambda s, r, d, k: 2 * (k * s / d) ** 2),
         "one model's variance is missing: a difference has that of both":
-        lambda s, r, delta, k: (1 - r) * (k * s / delta) ** 2,
+        _rounded(lambda s, r, d, k: (1 - r) * (k * s / d) ** 2),
         "the standard error falls with √N: square it":
-        lambda s, r, delta, k: k * s * np.sqrt(2 * (1 - r)) / delta,
-        "k is not squared": lambda s, r, delta, k: k * 2 * (1 - r) * (s / delta) ** 2,
+        _rounded(lambda s, r, d, k: k * s * math.sqrt(2 * (1 - r)) / d),
+        "k is not squared": _rounded(lambda s, r, d, k: k * 2 * (1 - r) * (s / d) ** 2),
+        "k is missing": _rounded(lambda s, r, d, k: 2 * (1 - r) * (s / d) ** 2),
+        "the gain is not squared": _rounded(lambda s, r, d, k: k**2 * 2 * (1 - r) * s**2 / d),
         "the correlation has the wrong sign: what the models share cancels in a difference":
-        lambda s, r, delta, k: 2 * (1 + r) * (k * s / delta) ** 2,
-        "r stands alone: Var(a − b) has 1 − r": lambda s, r, delta, k: 2 * r * (k * s / delta) ** 2,
+        _rounded(lambda s, r, d, k: 2 * (1 + r) * (k * s / d) ** 2),
+        "r stands alone: Var(a − b) has 1 − r":
+        _rounded(lambda s, r, d, k: 2 * r * (k * s / d) ** 2),
+        "r is squared; a covariance is r s²":
+        _rounded(lambda s, r, d, k: 2 * (1 - r**2) * (k * s / d) ** 2),
+        "the formula is right; round up to a whole number of cells": (
+            _needed, lambda *case: math.floor(_needed(*case)), lambda *case: round(_needed(*case))
+        ),
+        "where the formula gives a whole number, that many cells are enough: round up, don't add 1":
+        lambda *case: math.floor(_needed(*case) + 1e-9) + 1,
     }  # fmt: skip
-    for complaint, slip in slips.items():
-        if all(abs(a - slip(*case)) <= 1 for a, case in zip(answers, cases, strict=True)):
-            return f"{complaint}."
-    if all(0 <= t - a < 1 + 1e-9 for a, t in zip(answers, truth, strict=True)):
-        return "the formula is right; round up to a whole number of cells."
-    return f"{cases[1]} needs {truth[1]} cells, not {answers[1]:g}."
+    return compare(cells_needed, _first_n, cases, slips, names=("sd", "r", "gain", "k"))
+
+
+def _needed(s: float, r: float, delta: float, k: float) -> float:
+    return 2 * (1 - r) * (k * s / delta) ** 2
+
+
+def _rounded(formula: Callable[..., float]) -> tuple[Callable[..., float], ...]:
+    """A wrong formula, however its result is rounded."""
+    return (
+        formula,
+        lambda *case: math.ceil(formula(*case) - 1e-9),
+        lambda *case: math.floor(formula(*case)),
+        lambda *case: math.floor(formula(*case)) + 1,
+    )
 
 
 def _first_n(s: float, r: float, delta: float, k: float) -> int:
     """Count up until the standard error is small enough."""
     contrast, covariance = np.array([1.0, -1.0]), s**2 * np.array([[1, r], [r, 1]])
-    n = 1
-    while k * np.sqrt(contrast @ covariance @ contrast / n) > delta * (1 + 1e-12):
+    variance, n = contrast @ covariance @ contrast, 1
+    while k * np.sqrt(variance / n) > delta * (1 + 1e-12):
         n += 1
     return n
 
@@ -72,49 +109,57 @@ def _first_n(s: float, r: float, delta: float, k: float) -> int:
 @exercise("8.3", "uniform where the model is right, and each φ inside its own step.")
 def check_pit(pit: Callable) -> Diagnosis:
     """Draw counts as a gamma–Poisson mixture; compare with sums of probabilities."""
-    rng = np.random.default_rng(0)
-    mu, theta = rng.uniform(0.3, 6, 20_000), rng.uniform(0.4, 5, 20_000)
+    rng = inputs()
+    mu, theta = rng.uniform(0.3, 6, (50, 100)), rng.uniform(0.4, 5, (50, 100))
     x = rng.poisson(mu * rng.gamma(theta) / theta).astype(float)
-    u = np.asarray(solved(pit(x, mu, theta, np.random.default_rng(1))), dtype=float)
-    if u.shape != x.shape:
-        return f"there should be one φ for each count, shape {x.shape}, not {u.shape}."
+
+    def answer(generator: np.random.Generator) -> object:
+        return pit(x.copy(), mu.copy(), theta.copy(), generator)
+
+    u = array(answer(np.random.default_rng(1)), x.shape, "φ")
     if not np.isfinite(u).all():
         return "some values are not finite."
     if (u < 0).any() or (u > 1).any():
         return "φ is a probability, between 0 and 1; some values are not."
     below, upto = _cumulated(x, mu, theta)
-    if (u >= below - 1e-9).all() and (u <= upto + 1e-9).all():
-        if np.allclose(u, upto) or np.allclose(u, below):
-            return "this is the end of the step, F itself; draw uniformly inside it."
-        if np.allclose(u, (below + upto) / 2):
-            return "this is the middle of the step: not random, so not uniform."
-        again = np.asarray(pit(x, mu, theta, np.random.default_rng(2)), dtype=float)
-        if np.allclose(u, again):
-            return "every generator gives the same φ: draw v with rng."
-        place = (u - below) / np.maximum(upto - below, 1e-12)
-        if np.unique(place.round(6)).size < 10:
-            return "all counts share one v; each needs its own."
-        if stats.kstest(place, "uniform").statistic > 0.03:
-            return "inside a step φ is not uniform."
-        return None
-    return _wrong_steps(u, x, mu, theta)
+    if not _inside(u, below, upto):
+        return _wrong_steps(u, x, mu, theta)
+    if close(u, upto, within=1e-5) or close(u, below, within=1e-5):
+        return "this is the end of the step, F itself; draw uniformly inside it."
+    if close(u, (below + upto) / 2, within=1e-5):
+        return "this is the middle of the step: not random, so not uniform."
+    place = ((u - below) / np.maximum(upto - below, 1e-12)).ravel()
+    if np.unique(place.round(3)).size < 10:
+        return "all counts share one v; each needs its own."
+    if any(np.ptp(place.reshape(x.shape), axis=axis).mean() < 0.1 for axis in (0, 1)):
+        return "the counts of a row or a column share one v; each needs its own."
+    if stats.kstest(place, "uniform").pvalue < IMPOSSIBLE:
+        return "inside a step φ is not uniform."
+    return generator_slip(answer)
+
+
+def _inside(u: np.ndarray, below: np.ndarray, upto: np.ndarray) -> bool:
+    slack = 1e-9 + 16 * float(np.finfo(u.dtype).eps)
+    return bool((u >= below - slack).all() and (u <= upto + slack).all())
 
 
 def _wrong_steps(u: np.ndarray, x: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> str:
-    swapped = _cumulated(x, mu, 1 / theta)
-    if (u >= swapped[0] - 1e-9).all() and (u <= swapped[1] + 1e-9).all():
+    if _inside(u, *_cumulated(x, mu, 1 / theta)):
         return "θ and 1/θ are swapped: n of scipy's nbinom is θ."
     tail = stats.nbinom(theta, mu / (theta + mu))
-    if (u >= tail.cdf(x - 1) - 1e-9).all() and (u <= tail.cdf(x) + 1e-9).all():
+    if _inside(u, tail.cdf(x - 1), tail.cdf(x)):
         return "p and 1 − p are swapped: the mean n (1 − p) / p must be μ."
     below, upto = _cumulated(x, mu, theta)
-    above = _cumulated(x + 1, mu, theta)[1]
-    if (u >= upto - 1e-9).all() and (u <= above + 1e-9).all():
+    if _inside(u, upto, _cumulated(x + 1, mu, theta)[1]):
         return "this is the step of x + 1; that of x goes from F(x − 1) to F(x)."
-    flipped = 1 - u
-    if (flipped >= below - 1e-9).all() and (flipped <= upto + 1e-9).all():
+    if _inside(1 - u, below, upto):
         return "this is 1 − φ, the probability of more."
-    return "some φ lie outside their step from F(x − 1) to F(x)."
+    if _inside(u, np.zeros_like(upto), upto):
+        return "this is drawn between 0 and F(x); the step begins at F(x − 1)."
+    poisson = stats.poisson(mu)
+    if _inside(u, poisson.cdf(x - 1), poisson.cdf(x)):
+        return "these are the steps of the Poisson distribution: θ is not used."
+    return Unexplained("some φ lie outside their step from F(x − 1) to F(x).")
 
 
 def _cumulated(x: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,12 +174,9 @@ def _cumulated(x: np.ndarray, mu: np.ndarray, theta: np.ndarray) -> tuple[np.nda
 
 @exercise("8.4", "every gene is as it was, and there are no cells any more.")
 def check_fool(fool: Callable) -> Diagnosis:
-    """Columns must hold the same counts; rows must be strangers."""
-    x = _cells(np.random.default_rng(0))
-    given = x.copy()
-    made = np.asarray(solved(fool(given, np.random.default_rng(1))))
-    if made.shape != x.shape:
-        return f"the table should have shape {x.shape}, not {made.shape}."
+    """Columns must hold the same counts; no two genes may be related, not even one pair."""
+    x = _cells(inputs(), n_cells=600)
+    made = array(fool(x.copy(), np.random.default_rng(1)), x.shape, "the table")
     if np.array_equal(made, x):
         return "nothing has changed: cells still have their types."
     if not np.array_equal(np.sort(made, axis=0), np.sort(x, axis=0)):
@@ -142,55 +184,71 @@ def check_fool(fool: Callable) -> Diagnosis:
             return (
                 "the counts moved within their cell, to other genes; each gene must keep its own."
             )
+        if np.array_equal(np.sort(made, axis=None), np.sort(x, axis=None)):
+            return "the counts moved to other genes; each gene must keep its own."
         if np.allclose(made.mean(axis=0), x.mean(axis=0), rtol=0.2, atol=0.2):
             return "the means are about right, but zeros, variance or largest count are not exact."
         return "genes have lost their own counts."
-    if _relation(made) > 0.5 * _relation(x):
+    return _still_related(made, x) or generator_slip(lambda rng: fool(x.copy(), rng))
+
+
+def _still_related(made: np.ndarray, x: np.ndarray) -> Diagnosis:
+    """Every pair of genes is looked at: those of x are all related."""
+    correlation = abs(_relations(made))
+    related = correlation > SIGMAS / np.sqrt(len(x))
+    np.fill_diagonal(related, False)
+    n_related, n_genes = int(related.any(axis=0).sum()), x.shape[1]
+    if n_related == 0:
+        return None
+    if (np.diff(made, axis=0) >= 0).all():
+        return "each gene is sorted, so that a cell that is high in one is high in all."
+    if n_related == n_genes and related.mean() > 0.7:
         return "genes are still related: whole cells were moved. Shuffle each gene by itself."
-    if np.array_equal(np.asarray(fool(x.copy(), np.random.default_rng(2))), made):
-        return "every generator gives the same table: shuffle with rng."
-    return None
+    return (
+        f"{n_related} of the {n_genes} genes are still related to others: they stayed, or moved "
+        "together. Shuffle each gene by itself."
+    )
+
+
+def _relations(x: np.ndarray) -> np.ndarray:
+    return np.corrcoef(np.log1p(x), rowvar=False)
 
 
 @exercise("8.5", "caught. Every statistic is blind to something: which model would pass yours?")
 def check_statistic(statistic: Callable) -> Diagnosis:
     """Honest tables for the scale, honest and shuffled ones to judge."""
-    rng = np.random.default_rng(0)
-    tables = [_cells(rng) for _ in range(49)]
-    first = np.asarray(solved(statistic(tables[0].copy())))
-    if first.size != 1:
-        return f"a statistic is one number, not an array of shape {first.shape}."
-    values = np.array([float(np.squeeze(statistic(table.copy()))) for table in tables])
+    rng = inputs()
+
+    def of(table: np.ndarray) -> float:
+        return float(number(statistic(table.copy()), "a statistic"))
+
+    tables = [_cells(rng) for _ in range(59)]
+    values = np.array([of(table) for table in tables])
     if not np.isfinite(values).all():
         return "the statistic is not always finite."
     if np.ptp(values) == 0:
         return "it is the same number for every table, so it can't fail."
-    shuffled = [rng.permuted(table, axis=0) for table in tables[:10]]
-    of_shuffled = np.array([float(np.squeeze(statistic(table))) for table in shuffled])
-    if np.allclose(of_shuffled, values[:10], rtol=1e-5):
+    of_shuffled = np.array([of(rng.permuted(table, axis=0)) for table in tables[:20]])
+    if np.allclose(of_shuffled, values[:20], rtol=1e-5):
         return "a shuffled table has the same value: it looks at genes one by one. Look at cells."
-    low, high = np.sort(values[10:])[[0, -1]]  # 39 honest tables
+    low, high = np.sort(values[20:])[[0, -1]]  # 39 honest tables: 95 % lie between
     caught = ((of_shuffled < low) | (of_shuffled > high)).mean()
-    alarms = ((values[:10] < low) | (values[:10] > high)).mean()
-    if alarms > 0.5:
+    alarms = ((values[:20] < low) | (values[:20] > high)).mean()
+    if alarms > 0.3:
         return "it cries wolf: it calls honest tables shuffled. Does it depend on something else?"
     if caught < 0.9:
         return f"it catches {caught:.0%} of the shuffled tables: they are within the honest ones."
+    if of(tables[0]) != values[0]:
+        return "the same table gives another number the next time: a statistic has no chance in it."
     return None
 
 
-def _cells(rng: np.random.Generator) -> np.ndarray:
-    """120 cells of two types with libraries that differ, 12 genes: counts, (120, 12)."""
+def _cells(rng: np.random.Generator, n_cells: int = 120) -> np.ndarray:
+    """Cells of two types with libraries that differ, 12 genes: counts, (N, 12)."""
     shares = np.full((2, 12), 1 / 12)
-    shares[0, :4] *= 4
-    shares[1, 4:8] *= 4
+    shares[0, :4] *= 2
+    shares[1, 4:8] *= 2
     shares /= shares.sum(axis=1, keepdims=True)
-    library = 60 * np.exp(0.5 * rng.standard_normal((120, 1)))
-    mu = library * shares[rng.integers(2, size=120)]
-    return rng.poisson(mu * rng.gamma(3.0, size=mu.shape) / 3.0).astype(float)
-
-
-def _relation(x: np.ndarray) -> float:
-    """Mean absolute correlation of two genes."""
-    correlation = np.corrcoef(x, rowvar=False)
-    return float(np.abs(correlation[np.triu_indices(len(correlation), k=1)]).mean())
+    library = 90 * np.exp(0.8 * rng.standard_normal((n_cells, 1)))
+    mu = library * shares[rng.integers(2, size=n_cells)]
+    return rng.poisson(mu * rng.gamma(4.0, size=mu.shape) / 4.0).astype(float)

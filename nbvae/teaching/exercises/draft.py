@@ -1,33 +1,31 @@
-"""Checks for chapter 5, the draft."""
+"""Checks for chapter 5, the draft; the last two are in `elbo`."""
 
+import re
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 
-from nbvae import NBVAE
-from nbvae.teaching.exercises._check import (
-    Diagnosis,
-    NotSolvedError,
-    as_tensor,
-    close,
-    exercise,
-    solved,
-)
+from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs, solved
+from nbvae.teaching.exercises._reading import apart, array, close, number
 
 
 @exercise("5.1", "every link is resolved, and a wrong name stops where it is written.")
 def check_pick_link(pick_link: Callable) -> Diagnosis:
     """Try names, None, callables and mistakes."""
-    y = torch.linspace(-1, 2, 24).reshape(2, 3, 4)  # the last axis is not the second
+    y = torch.from_numpy(inputs().normal(0, 1, (2, 3, 4)))  # the last axis is not the second
     expected = {"exp": y.exp(), "softmax": torch.softmax(y, dim=-1), None: y}
     for link, value in expected.items():
         function = solved(pick_link(link))
         if not callable(function):
             return f"for {link!r} it returns {function!r}, which can't be called: is there an else?"
-        if not close(function(y), value):
-            return f"the function for {link!r} gives other values than it should."
+        found = function(y.clone())
+        if not isinstance(found, Tensor):
+            return f"the function for {link!r} should return a tensor, not {found!r}."
+        if not close(found, value):
+            return _wrong_link(link, array(found), y)
     if pick_link(torch.tanh) is not torch.tanh:
         return "a callable should come back as it is."
     empty = nn.Sequential()
@@ -36,212 +34,187 @@ def check_pick_link(pick_link: Callable) -> Diagnosis:
     return _refusal(pick_link)
 
 
+def _wrong_link(link: str | None, found: np.ndarray, y: Tensor) -> str:
+    slips = {
+        "this softmax runs over the first axis; it should be the last, dim=-1": y.softmax(0),
+        "this softmax runs over the second axis; it should be the last, dim=-1": y.softmax(1),
+        "this softmax runs over the whole tensor; it should run over the last axis, dim=-1":
+        y.flatten().softmax(0).reshape(y.shape),
+        "this is the logarithm of the softmax": y.log_softmax(-1),
+        "this is a softmax": y.softmax(-1),
+        "this is exp": y.exp(),
+        "this is exp − 1": y.expm1(),
+        "this changes nothing": y,
+        "these are all 1: the softmax of a single number is 1": torch.ones_like(y),
+        "exp is not divided by its sum": y.exp(),
+    }  # fmt: skip
+    if link == "softmax" and close(found, y.exp()):
+        return "for 'softmax': exp is not divided by its sum over the last axis."
+    for complaint, slip in slips.items():
+        if close(found, slip):
+            return f"for {link!r}: {complaint}."
+    return Unexplained(f"the function for {link!r} gives other values than it should.")
+
+
 def _refusal(pick_link: Callable) -> Diagnosis:
-    try:
-        for name in ("none", ""):
+    for name in ("none", "", "Exp", "softplus", 3):
+        try:
             pick_link(name)
-    except ValueError as error:
-        if "exp" in str(error) and "softmax" in str(error):
-            return None
-        return "the ValueError should list the names that are known."
-    except Exception as error:
-        return f"for 'none' it should raise ValueError, not {type(error).__name__}."
-    return "it accepts 'none' or '', names that nobody defined."
+        except ValueError as error:
+            if not all(re.search(rf"\b{known}\b", str(error)) for known in ("exp", "softmax")):
+                return "the ValueError should list the names that are known, exp and softmax."
+        except Exception as error:
+            return f"for {name!r} it should raise ValueError, not {type(error).__name__}."
+        else:
+            return f"it accepts {name!r}, which nobody defined."
+    return None
 
 
 @exercise("5.2", "a draw from q(z | x), and gradients reach both parameters.")
 def check_draw(draw: Callable) -> Diagnosis:
     """Compare with m + s ε, then with what the usual slips give."""
-    torch.manual_seed(0)
-    mean, logvar, noise = torch.randn(3, 6, 4, dtype=torch.float64)
+    rng = inputs()
+    mean, logvar, noise = (torch.from_numpy(rng.standard_normal((6, 4))) for _ in range(3))
     mean.requires_grad_()
     logvar.requires_grad_()
     answer = solved(draw(mean, logvar, noise))
-    z = as_tensor(answer, (6, 4), "z")
-    slips = {
-        "the noise has no effect: is z the mean?": mean,
-        "the noise is scaled by the variance; its scale is the standard deviation": mean
-        + logvar.exp() * noise,
-        "the noise is scaled by the log-variance itself": mean + logvar * noise,
-        "the noise is scaled by the square root of the log-variance, which is not defined below 0":
-        mean + logvar.sqrt() * noise,
-        "exp(2 log s²) is s⁴; half the log-variance is the logarithm of s": mean
-        + (2 * logvar).exp() * noise,
-    }  # fmt: skip
-    for complaint, slip in slips.items():
-        if torch.allclose(z, slip.detach(), equal_nan=True):
-            return f"{complaint}."
-    if not close(z, (mean + (0.5 * logvar).exp() * noise).detach()):
-        return "other values than m + s ε; is every draw made from the noise that was given?"
-    if not answer.requires_grad:
+    z = array(answer, (6, 4), "z")
+    right = mean + (0.5 * logvar).exp() * noise
+    if not close(z, right):
+        return _wrong_draw(z, mean.detach(), logvar.detach(), noise)
+    if not isinstance(answer, Tensor) or not answer.requires_grad:
         return "the values are right, but no gradient can get back to the encoders."
-    gradients = torch.autograd.grad(answer.sum(), (mean, logvar), allow_unused=True)
-    for name, gradient in zip(("mean", "log-variance"), gradients, strict=True):
+    found = torch.autograd.grad(answer.sum(), (mean, logvar), allow_unused=True)
+    wanted = torch.autograd.grad(right.sum(), (mean, logvar))
+    for name, gradient, truth in zip(("mean", "log-variance"), found, wanted, strict=True):
         if gradient is None:
             return f"the values are right, but no gradient reaches the {name}."
+        if not close(gradient, truth):
+            return f"the values are right, but the gradient by the {name} is not that of m + s ε."
     return None
+
+
+def _wrong_draw(z: np.ndarray, mean: Tensor, logvar: Tensor, noise: Tensor) -> str:
+    slips = {
+        "the noise has no effect: is z the mean?": mean,
+        "the noise is scaled by the variance; its scale is the standard deviation":
+        mean + logvar.exp() * noise,
+        "the noise is scaled by the log-variance itself": mean + logvar * noise,
+        "exp(2 log s²) is s⁴; half the log-variance is the logarithm of s":
+        mean + (2 * logvar).exp() * noise,
+        "the noise is scaled by half the log-variance; exp is missing": mean + 0.5 * logvar * noise,
+        "exp(−½ log s²) is 1/s; the sign is wrong": mean + (-0.5 * logvar).exp() * noise,
+        "s has no sign and is not scaled: the noise is added as it is": mean + noise,
+        "the standard deviation multiplies the mean, too": (mean + noise) * (0.5 * logvar).exp(),
+        "the mean is missing": (0.5 * logvar).exp() * noise,
+        "the draw is m − s ε; the noise is added": mean - (0.5 * logvar).exp() * noise,
+    }  # fmt: skip
+    for complaint, slip in slips.items():
+        if close(z, slip):
+            return f"{complaint}."
+    root = (mean + logvar.sqrt() * noise).numpy()
+    if np.allclose(z, root, equal_nan=True):
+        return (
+            "the noise is scaled by the square root of the log-variance, which is not defined "
+            "below 0."
+        )
+    implied = ((array(z) - mean.numpy()) / np.exp(0.5 * logvar.numpy())).ravel()
+    if np.isfinite(implied).all() and abs(np.corrcoef(implied, noise.numpy().ravel())[0, 1]) < 0.7:
+        return "this z does not follow the noise that was given: is it drawn anew?"
+    return Unexplained("other values than m + s ε.")
 
 
 @exercise("5.3", "equal to the divergence of two distribution objects.")
 def check_kl_to_prior(kl_to_prior: Callable) -> Diagnosis:
     """Compare with torch.distributions, then with what the usual slips give."""
-    torch.manual_seed(0)
-    mean, logvar = torch.randn(2, 5, 3, dtype=torch.float64)
+    rng = inputs()
+    mean, logvar = (torch.from_numpy(rng.standard_normal((5, 3))) for _ in range(2))
     sd = (0.5 * logvar).exp()
     each = kl_divergence(Normal(mean, sd), Normal(0.0, 1.0))  # (5, 3)
-    answer = solved(kl_to_prior(mean, logvar))
-    value = torch.as_tensor(answer).detach().to(torch.float64)
+    value = array(kl_to_prior(mean, logvar))
     if value.shape == (3,):
         return "it is summed over the cells; sum over the coordinates of each cell."
     if value.ndim == 0:
         return "it is one number for all cells; sum over the coordinates only."
     if value.shape == (5, 3):
         return "it is one number for each coordinate; add them up for each cell."
-    variance = 0.5 * (mean**2 + logvar - 1 - logvar.abs().log()).sum(-1)
+    value = array(value, (5,), "the KL")
+    if close(value, each.sum(-1)):
+        return None
+    terms = mean**2, logvar.exp(), logvar
     reverse = kl_divergence(Normal(0.0, 1.0), Normal(mean, sd)).sum(-1)
     slips = {
         "it is averaged over the coordinates; the KL of independent coordinates is their sum":
         each.mean(-1),
         "the factor ½ is missing": 2 * each.sum(-1),
         "the sign is the wrong way round: a KL is never negative": -each.sum(-1),
-        "the log-variance is used as if it were the variance": variance,
+        "the log-variance is used as if it were the variance":
+        0.5 * (terms[0] + logvar - 1 - logvar.abs().log()).sum(-1),
+        "the log-variance is used as if it were the logarithm of the standard deviation":
+        0.5 * (terms[0] + (2 * logvar).exp() - 1 - 2 * logvar).sum(-1),
+        "exp(½ log s²) is s; the variance belongs there, exp(log s²)":
+        0.5 * (terms[0] + sd - 1 - logvar).sum(-1),
         "this is the KL from the prior to q; it goes from q to the prior": reverse,
+        "log s² has the wrong sign": 0.5 * (terms[0] + terms[1] - 1 + logvar).sum(-1),
+        "the 1 has the wrong sign: the KL of N(0, 1) to itself is 0":
+        0.5 * (terms[0] + terms[1] + 1 - logvar).sum(-1),
+        "the 1 is missing, once for each coordinate: the KL of N(0, 1) to itself is 0":
+        0.5 * (terms[0] + terms[1] - logvar).sum(-1),
+        "the 1 is subtracted once for each cell; it is there for each coordinate":
+        0.5 * ((terms[0] + terms[1] - logvar).sum(-1) - 1),
+        "the mean is not squared": 0.5 * (mean + terms[1] - 1 - logvar).sum(-1),
+        "m² is missing": 0.5 * (terms[1] - 1 - logvar).sum(-1),
     }  # fmt: skip
     for complaint, slip in slips.items():
-        if value.shape == slip.shape and torch.allclose(value, slip, equal_nan=True):
+        if np.allclose(value, slip, equal_nan=True):
             return f"{complaint}."
-    if value.isnan().any():
+    if np.isnan(value).any():
         return "it is NaN: is there a logarithm of a negative number?"
-    if not close(as_tensor(answer, (5,), "the KL"), each.sum(-1)):
-        return "other values than the KL; check each of the four terms."
-    return None
+    return Unexplained(f"for a cell of the check it should be {apart(value[0], each.sum(-1)[0])}.")
 
 
 @exercise("5.4", "at a true mean of 1e-4 the model learns to expect almost nothing.")
 def check_learned_mean(learned_mean: Callable) -> Diagnosis:
     """Put the answer back into the likelihood and ask PyTorch for its mean."""
-    epsilon = 1e-4
-    for true_mean, theta in [(0.01, 1.0), (1e-3, 0.2), (5.0, 0.01), (1e-4, 1.0), (5e-5, 1.0)]:
-        answer = float(as_tensor(learned_mean(true_mean, theta, epsilon), (), "the mean"))
-        if close(answer, theta * (true_mean + epsilon) / (theta + epsilon), within=1e-6):
-            return "this is the scored mean for a given μ; solve it for μ."
-        if theta < 0.1 and close(answer, true_mean - epsilon, within=1e-6):
-            return "right for large θ, but θ is shifted too: follow both constants."
-        if answer + epsilon <= 0:
+    rng, epsilon = inputs(), 1e-4
+    spread = rng.uniform(0.8, 1.25, 5)
+    cases = [(0.01, 1.0), (1e-3, 0.2), (5.0, 0.01), (1e-4, 1.0), (5e-5, 1.0)]
+    for factor, (mean, theta) in zip(spread, cases, strict=True):
+        true_mean = float(mean if mean == 1e-4 else mean * factor)
+        answer = number(learned_mean(true_mean, theta, epsilon))
+        # two numbers of the size of ε or of the mean are subtracted: so exact can the result be
+        within = max(1e-9, 16 * float(np.finfo(answer.dtype).eps)) * max(true_mean, epsilon)
+        if abs(_scored(float(answer), theta, epsilon) - true_mean) <= within:
+            continue
+        for complaint, slip in _MEANS.items():
+            if abs(float(answer) - slip(true_mean, theta, epsilon)) <= within:
+                return f"{complaint}."
+        if float(answer) + epsilon <= 0:
             return "this μ is so far below zero that the logits have no logarithm."
-        logits = torch.tensor((answer + epsilon) / (theta + epsilon), dtype=torch.float64).log()
-        total = torch.tensor(theta, dtype=torch.float64)
-        scored = NegativeBinomial(total_count=total, logits=logits).mean
-        if not close(scored, true_mean, within=1e-6):
-            return f"at your μ the scored mean is {float(scored):.4g} instead of {true_mean:g}."
+        scored = _scored(float(answer), theta, epsilon)
+        return Unexplained(f"at your μ the scored mean should be {apart(scored, true_mean)}.")
     return None
 
 
-@exercise("5.5", "the negative ELBO of each cell, also of an empty one.")
-def check_neg_elbo(neg_elbo: Callable) -> Diagnosis:
-    """Compare with torch.distributions, term by term, and then with the usual slips."""
-    case = _elbo_case()
-    answer = torch.as_tensor(solved(neg_elbo(*case))).detach()
-    if answer.ndim != 1 or len(answer) != len(case[0]):
-        return (
-            f"it should be one number per cell, shape ({len(case[0])},), not {tuple(answer.shape)}."
-        )
-    x, mean, logvar, log_px_scale, log_theta = case
-    reconstruction, kl = _elbo_terms(*case)
-    right = reconstruction + kl
-    if answer[-1].isnan() or answer[-1].isinf():
-        return "the empty cell became NaN or infinite: its library is 0, and log 0 is −∞."
-    slips = {
-        "this is the ELBO; the loss is its negative": -right,
-        "the KL is subtracted; −ELBO = reconstruction + KL": reconstruction - kl,
-        "the KL is missing": reconstruction,
-        "the likelihood is averaged over genes; sum it": reconstruction / case[0].shape[1] + kl,
-        "θ and 1/θ are swapped": _elbo_terms(x, mean, logvar, log_px_scale, -log_theta)[0] + kl,
-        "there is a constant in a logarithm, and rare genes are as small as it is": _elbo_terms(
-            *case, constant=1e-4
-        )[0]
-        + kl,
-        "the expected counts lack the library": _elbo_terms(*case, with_library=False)[0] + kl,
-    }
-    for complaint, slip in slips.items():
-        if torch.allclose(answer[:-1], slip[:-1], rtol=1e-6):
-            return f"{complaint}."
-    if not close(answer[:-1], right[:-1], within=1e-7):
-        near = close(answer[:-1], right[:-1], within=1e-2)
-        return (
-            "nearly right: is there a constant in a logarithm?"
-            if near
-            else ("other values than the negative ELBO; compare its two terms separately.")
-        )
-    if not close(answer[-1], right[-1]):
-        return "the empty cell's reconstruction should be 0, which leaves its KL."
-    return None
+def _scored(mean: float, theta: float, epsilon: float) -> float:
+    """The mean of PyTorch's distribution with the draft's logits; NaN where they have none."""
+    logits = torch.tensor((mean + epsilon) / (theta + epsilon), dtype=torch.float64).log()
+    if logits.isnan() or mean + epsilon <= 0:
+        return float("nan")
+    total = torch.tensor(theta, dtype=torch.float64)
+    return float(NegativeBinomial(total_count=total, logits=logits).mean)
 
 
-@exercise("5.6", "it runs, it is finite, it trains, and it is wrong: only an outside view tells.")
-def check_sabotaged(sabotaged: type) -> Diagnosis:
-    """Run it beside the right module with the same weights and noise."""
-    torch.manual_seed(0)
-    right, wrong = NBVAE(30, 4), solved(sabotaged(30, 4))
-    if not isinstance(wrong, NBVAE):
-        return "it should be a subclass of NBVAE."
-    if type(wrong) is not NBVAE and not _own_attributes(type(wrong)):
-        raise NotSolvedError
-    if missing := wrong.load_state_dict(right.state_dict(), strict=False).missing_keys:
-        return f"it has weights that NBVAE has not: {', '.join(missing)}. Change what it computes."
-    x, noise = torch.poisson(3 * torch.rand(16, 30)), torch.randn(16, 4)
-    output, expected = wrong(x, noise=noise), right(x, noise=noise).loss
-    if not torch.isfinite(output.loss):
-        return "the loss is not finite: the first step would report it."
-    if close(output.loss, expected, within=1e-5):
-        return "the loss is still the negative ELBO."
-    if not output.loss.requires_grad:
-        return "the loss has no gradient: backward() would report it."
-    output.loss.backward()
-    unmoved = [
-        name
-        for name, weights in wrong.named_parameters()
-        if weights.grad is None or not weights.grad.any()
-    ]
-    if unmoved:
-        return f"{unmoved[0]} gets no gradient: whoever looks at the weights would notice."
-    return None
-
-
-def _own_attributes(cls: type[NBVAE]) -> set[str]:
-    """Name what a subclass of NBVAE, or a class between the two, defines besides its docstring."""
-    classes = cls.__mro__[: cls.__mro__.index(NBVAE)]
-    names = {name for each in classes for name in vars(each)}
-    return names - {"__module__", "__doc__", "__static_attributes__", "__firstlineno__"}
-
-
-def _elbo_case() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Four cells, the last one empty; rare genes, so that constants in logarithms show."""
-    torch.manual_seed(0)
-    log_px_scale = torch.log_softmax(3 * torch.randn(4, 8, dtype=torch.float64), dim=-1)
-    log_px_scale[0, 0] = -60.0  # so rare that even 1e-10 would show
-    log_theta = torch.randn(8, dtype=torch.float64)
-    qz_mean, qz_logvar = torch.randn(2, 4, 3, dtype=torch.float64)
-    x = torch.poisson(6 * torch.rand(4, 8)).double()
-    x[0, 0], x[-1] = 1, 0
-    return x, qz_mean, qz_logvar, log_px_scale, log_theta
-
-
-def _elbo_terms(
-    x: Tensor,
-    qz_mean: Tensor,
-    qz_logvar: Tensor,
-    log_px_scale: Tensor,
-    log_theta: Tensor,
-    *,
-    with_library: bool = True,
-    constant: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    library = x.sum(-1, keepdim=True).clamp(min=1) if with_library else torch.ones(len(x), 1)
-    mean, theta = library * log_px_scale.exp(), log_theta.exp()
-    logits = (mean + constant).log() - (theta + constant).log()
-    likelihood = NegativeBinomial(total_count=theta, logits=logits)
-    reconstruction = -likelihood.log_prob(x).sum(-1)
-    reconstruction[x.sum(-1) == 0] = 0
-    posterior = Normal(qz_mean, (0.5 * qz_logvar).exp())
-    return reconstruction, kl_divergence(posterior, Normal(0.0, 1.0)).sum(-1)
+_MEANS: dict[str, Callable[[float, float, float], float]] = {
+    "this is the scored mean for a given μ; solve it for μ": lambda x, t, e: t * (x + e) / (t + e),
+    "θ is shifted, too: follow both constants": lambda x, t, e: x - e,
+    "ε is subtracted before the factor (θ + ε)/θ; it was added inside the bracket, so it comes off "
+    "last": lambda x, t, e: (x - e) * (t + e) / t,
+    "the factor is upside down: (θ + ε)/θ": lambda x, t, e: x * t / (t + e) - e,
+    "the ε beside μ is missing": lambda x, t, e: x * (t + e) / t,
+    "ε is added; it has to come off μ": lambda x, t, e: x * (t + e) / t + e,
+    "a negative result was cut off; the task asks for it": lambda x, t, e: max(
+        0.0, x * (t + e) / t - e
+    ),
+    "this is the true mean: the constants move it": lambda x, t, e: x,
+}

@@ -1,138 +1,197 @@
 """Checks for chapter 7, the latent space."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
 from nbvae import evaluation
-from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
+from nbvae.teaching.exercises._drawing import generator_slip
+from nbvae.teaching.exercises._reading import array, close, compare
 
 
 @exercise("7.1", "and clusters of one cell each would have purity 1: it rewards splitting.")
 def check_purity(purity: Callable) -> Diagnosis:
-    """Three clusters of different size, so that means of means show."""
-    clusters = np.array([0] * 6 + [1] * 3 + [2])
-    labels = np.array(list("aaaaab" + "aab" + "a"))
-    value = float(solved(purity(clusters, labels)))
-    if close(value, 8 / 10):
-        return None
+    """Clusters of different size, so that means of means show."""
+    rng = inputs()
+    cases = []
+    for _ in range(3):
+        clusters = np.repeat(np.arange(4), [9, 5, 2, 1])
+        labels = np.where(rng.random(17) < 0.7, np.array(list("abca"))[clusters], "d")
+        order = rng.permutation(17)
+        cases.append((clusters[order], labels[order]))
     slips = {
         "this is the mean of the clusters' purities; a small cluster counts as much as a large one":
-        (5 / 6 + 2 / 3 + 1) / 3,
+        lambda c, k: np.mean([_commonest(k[c == i]) / (c == i).sum() for i in set(c)]),
         "this looks for the commonest cluster of each label; look for the commonest label of each "
-        "cluster": (5 + 1) / 10,
-        "this is the number of cells; divide by how many there are": 8.0,
+        "cluster": lambda c, k: sum(_commonest(c[k == i]) for i in set(k)) / len(k),
+        "this is the number of cells; divide by how many there are":
+        lambda c, k: len(k) * _purity(c, k),
+        "this is the share of cells that are not of the commonest label of their cluster":
+        lambda c, k: 1 - _purity(c, k),
+        "it is divided by the number of clusters; the number of cells was asked for":
+        lambda c, k: len(k) * _purity(c, k) / len(set(c)),
+        "this is the share of the commonest label of all; look into each cluster":
+        lambda c, k: _commonest(k) / len(k),
     }  # fmt: skip
-    for complaint, slip in slips.items():
-        if close(value, slip):
-            return f"{complaint}."
-    if value > 1:
-        return "a purity is at most 1."
-    return f"it should be 0.8 for the check's ten cells, not {value:g}."
+    return compare(lambda c, k: purity(c.copy(), k.copy()), _purity, cases, slips)
+
+
+def _commonest(values: np.ndarray) -> int:
+    return Counter(values.tolist()).most_common(1)[0][1]
+
+
+def _purity(clusters: np.ndarray, labels: np.ndarray) -> float:
+    together = zip(clusters.tolist(), labels.tolist(), strict=True)
+    best: dict[int, int] = {}
+    for (cluster, _), n in Counter(together).items():
+        best[cluster] = max(best.get(cluster, 0), n)
+    return sum(best.values()) / len(labels)
 
 
 @exercise("7.2", "turned, and no distance has changed.")
 def check_rotate(rotate: Callable) -> Diagnosis:
     """Compare the distances between all pairs of cells before and after."""
-    z = np.random.default_rng(0).standard_normal((30, 5)) + 1.0
-    turned = [np.asarray(solved(rotate(z.copy(), np.random.default_rng(seed)))) for seed in (1, 2)]
-    if turned[0].shape != z.shape:
-        return f"the shape should stay {z.shape}, not become {turned[0].shape}."
-    if np.allclose(turned[0], z):
+    z = inputs().standard_normal((30, 5)) + 1.0
+    turned = array(rotate(z.copy(), np.random.default_rng(1)), z.shape, "the table of states")
+    if close(turned, z, within=1e-5):
         return "nothing has turned."
-    if not np.allclose(pdist(turned[0]), pdist(z)):
-        if np.allclose(pdist(turned[0]) / pdist(z), (pdist(turned[0]) / pdist(z))[0]):
+    before, after = pdist(z), pdist(turned.astype(float))
+    if not close(after, before, within=1e-5):
+        ratio = after / before
+        if close(ratio, np.full_like(ratio, ratio[0]), within=1e-5):
             return "all distances are scaled by one factor; a rotation changes none."
+        if close(np.sort(turned, axis=0), np.sort(z, axis=0), within=1e-5):
+            return "the columns were shuffled, each by itself; a rotation moves whole cells."
         return "distances between cells have changed: the matrix is not orthogonal."
-    if not np.allclose(np.linalg.norm(turned[0], axis=1), np.linalg.norm(z, axis=1)):
+    if not close(np.linalg.norm(turned, axis=1), np.linalg.norm(z, axis=1), within=1e-5):
         return "the cells were moved, too; a rotation leaves the origin where it is."
-    if np.allclose(np.sort(np.abs(turned[0]), axis=1), np.sort(np.abs(z), axis=1)):
+    if close(np.sort(abs(turned), axis=1), np.sort(abs(z), axis=1), within=1e-5):
         return "this only swaps or flips coordinates; a rotation mixes them."
-    if np.allclose(turned[0], turned[1]):
-        return "every generator gives the same rotation: draw it with rng."
-    return None
+    return generator_slip(lambda rng: rotate(z.copy(), rng))
 
 
 @exercise("7.3", "and a cell is not its own neighbour.")
 def check_neighbours_agree(neighbours_agree: Callable) -> Diagnosis:
     """Compare with counting, cell by cell; then with counting the cell itself."""
-    rng = np.random.default_rng(0)
-    z, labels = rng.standard_normal((40, 3)), rng.choice(list("abc"), 40)
-    order = [sorted(range(40), key=lambda j: ((z[i] - z[j]) ** 2).sum()) for i in range(40)]
+    rng = inputs()
+    cases = []
+    for k in (3, 5, 8):
+        labels = rng.choice(list("abc"), 40)
+        z = rng.standard_normal((40, 3)) + (labels == "a")[:, None]
+        cases.append((z * [1.0, 2.0, 0.5], labels, k))
+    slips = {
+        "each cell is counted among its own neighbours: it is always at distance 0":
+        lambda z, y, k: _agreement(z, y, 0, k),
+        "k + 1 cells are averaged, and one of them is the cell itself: drop it":
+        lambda z, y, k: _agreement(z, y, 0, k + 1),
+        "one neighbour is missing: after dropping the cell itself, k should be left":
+        lambda z, y, k: _agreement(z, y, 1, k),
+        "one neighbour is too many: after dropping the cell itself, k should be left":
+        lambda z, y, k: _agreement(z, y, 1, k + 2),
+        "these are the farthest cells, not the nearest": lambda z, y, k: _agreement(z, y, -k, None),
+        "this is the share of neighbours with another label":
+        lambda z, y, k: 1 - _agreement(z, y, 1, k + 1),
+        "this takes a vote of the neighbours, as the chapter's score does; average the shares":
+        (lambda z, y, k: _votes(z, y, k, half=False), lambda z, y, k: _votes(z, y, k, half=True)),
+        "this looks at the k-th neighbour alone": lambda z, y, k: _agreement(z, y, k, k + 1),
+        "it is the number of neighbours; divide by k":
+        lambda z, y, k: k * _agreement(z, y, 1, k + 1),
+        "this is a sum over the cells; take the mean":
+        lambda z, y, k: len(z) * _agreement(z, y, 1, k + 1),
+    }  # fmt: skip
 
-    def agreement(first: int, last: int) -> float:
-        return float(
-            np.mean([np.mean(labels[order[i][first:last]] == labels[i]) for i in range(40)])
-        )
+    def answer(z: np.ndarray, labels: np.ndarray, k: int) -> object:
+        return neighbours_agree(z.copy(), labels.copy(), k)
 
-    k = 5
-    value = float(solved(neighbours_agree(z, labels, k)))
-    if close(value, agreement(1, k + 1), within=1e-9):
-        return None
-    if close(value, agreement(0, k), within=1e-9):
-        return "each cell is counted among its own neighbours: it is always at distance 0."
-    if close(value, agreement(0, k + 1), within=1e-9):
-        return "k + 1 cells are averaged, and one of them is the cell itself: drop it."
-    if close(value, agreement(1, k), within=1e-9):
-        return "one neighbour is missing: after dropping the cell itself, k should be left."
-    if close(
-        value, float(np.mean([np.mean(labels[o[-k:]] == labels[i]) for i, o in enumerate(order)]))
-    ):
-        return "these are the farthest cells, not the nearest."
-    return f"it should be {agreement(1, k + 1):.3f} for the check's cells, not {value:.3f}."
+    return compare(answer, lambda z, y, k: _agreement(z, y, 1, k + 1), cases, slips)
+
+
+def _nearest_first(z: np.ndarray) -> list[list[int]]:
+    return np.argsort(((z[:, None] - z) ** 2).sum(axis=-1), axis=1).tolist()
+
+
+def _agreement(z: np.ndarray, labels: np.ndarray, first: int, last: int | None) -> float:
+    """The share of alike cells among those of a cell's list, which begins with itself."""
+    each = [np.mean(labels[order[first:last]] == labels[i])
+            for i, order in enumerate(_nearest_first(z))]  # fmt: skip
+    return float(np.mean(each))
+
+
+def _votes(z: np.ndarray, labels: np.ndarray, k: int, *, half: bool) -> float:
+    """The share of cells whose neighbours elect its label, or give it more than half."""
+    won = []
+    for i, order in enumerate(_nearest_first(z)):
+        near = labels[order[1 : k + 1]]
+        names, votes = np.unique(near, return_counts=True)
+        won.append((near == labels[i]).mean() > 0.5 if half else names[votes.argmax()] == labels[i])
+    return float(np.mean(won))
+
+
+@exercise("7.4", "two cells that are uncertain are expected to lie further apart than their means.")
+def check_expected_squared_distance(expected_squared_distance: Callable) -> Diagnosis:
+    """Compare with Gauss's quadrature over both cells' states, exact for a square."""
+    rng = inputs()
+    cases = []
+    for _ in range(3):
+        mean_a, mean_b = rng.standard_normal((2, 4))
+        sd_a, sd_b = rng.uniform(0.3, 1.5, (2, 4))
+        cases.append((mean_a, sd_a, mean_b, sd_b))
+    if array(expected_squared_distance(*cases[0])).size == 4:
+        return "it is one number for each coordinate; add them up."
+    slips = {
+        "this is the squared distance of the means; the spreads are missing":
+        lambda a, s, b, t: ((a - b) ** 2).sum(),
+        "the standard deviations are added; variances add":
+        lambda a, s, b, t: ((a - b) ** 2 + s + t).sum(),
+        "the spread of a difference is not a difference: variances add": (
+            lambda a, s, b, t: ((a - b) ** 2 + s**2 - t**2).sum(),
+            lambda a, s, b, t: ((a - b) ** 2 + abs(s**2 - t**2)).sum(),
+            lambda a, s, b, t: ((a - b) ** 2 + (s - t) ** 2).sum(),
+        ),
+        "the standard deviations are added before squaring; for independent draws variances add":
+        lambda a, s, b, t: ((a - b) ** 2 + (s + t) ** 2).sum(),
+        "this is averaged over the coordinates; add them up": lambda *c: _squared(*c) / 4,
+        "this is a distance; the squared one was asked for": lambda *c: np.sqrt(_squared(*c)),
+        "the variance of the difference is the sum of both, not their mean":
+        lambda a, s, b, t: ((a - b) ** 2 + (s**2 + t**2) / 2).sum(),
+        "the variances are subtracted; uncertain cells are further apart":
+        lambda a, s, b, t: ((a - b) ** 2 - s**2 - t**2).sum(),
+        "this is the variance of the difference; its mean counts as well":
+        lambda a, s, b, t: (s**2 + t**2).sum(),
+        "the difference is scaled by its spread; that is another distance":
+        lambda a, s, b, t: ((a - b) ** 2 / (s**2 + t**2)).sum(),
+        "this takes the standard deviations for log-variances":
+        lambda a, s, b, t: ((a - b) ** 2 + np.exp(s) + np.exp(t)).sum(),
+    }  # fmt: skip
+    return compare(expected_squared_distance, _squared, cases, slips)
+
+
+def _squared(mean_a: np.ndarray, sd_a: np.ndarray, mean_b: np.ndarray, sd_b: np.ndarray) -> float:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(4)
+    weights = weights / weights.sum()
+    of_a = mean_a[:, None, None] + sd_a[:, None, None] * nodes[:, None]
+    of_b = mean_b[:, None, None] + sd_b[:, None, None] * nodes
+    return float(((of_a - of_b) ** 2 * weights[:, None] * weights).sum())
 
 
 @exercise("7.5", "perfect scores, and it has never seen a count.")
 def check_beautiful(beautiful: Callable) -> Diagnosis:
     """Score it as the chapter scores embeddings, with labels of the check's own."""
-    rng = np.random.default_rng(0)
-    labels = rng.choice(list("abcdefghij"), 200)
-    z = np.asarray(solved(beautiful(labels.copy(), np.random.default_rng(1))), dtype=float)
-    if z.shape != (200, 2):
-        return f"the coordinates should have shape (200, 2), not {z.shape}."
+    labels = inputs().choice(list("abcdefghij"), 200)  # k-means looks for ten groups
+    z = array(beautiful(labels.copy(), np.random.default_rng(1)), (200, 2), "the map")
     if not np.isfinite(z).all():
         return "some coordinates are not finite."
-    agreement = evaluation.cluster_agreement(z, labels)
-    if agreement.ari < 0.1:
-        return f"the ARI is {agreement.ari:.2f}: the labels have not been used."
-    if agreement.ari < 0.9:
-        return f"the ARI is {agreement.ari:.2f}: k-means does not find every label apart."
-    if agreement.silhouette < 0.9:
+    found = evaluation.cluster_agreement(z.astype(float), labels)
+    if found.ari < 0.1:
+        return f"the ARI is {found.ari:.2f}: the labels have not been used."
+    if found.ari < 0.9:
+        return f"the ARI is {found.ari:.2f}: k-means does not find every label apart."
+    if found.silhouette < 0.9:
         return (
-            f"the silhouette is {agreement.silhouette:.2f}: the groups scatter too much for their "
+            f"the silhouette is {found.silhouette:.2f}: the groups scatter too much for their "
             "distance."
         )
     return None
-
-
-@exercise("7.4", "two cells that are uncertain are expected to lie further apart than their means.")
-def check_expected_squared_distance(expected_squared_distance: Callable) -> Diagnosis:
-    """Compare with the mean over many draws, then with the usual slips."""
-    rng = np.random.default_rng(0)
-    mean_a, mean_b = rng.standard_normal((2, 4))
-    sd_a, sd_b = rng.uniform(0.3, 1.5, (2, 4))
-    answer = np.asarray(solved(expected_squared_distance(mean_a, sd_a, mean_b, sd_b)))
-    if answer.ndim != 0:
-        return "it is one number for each coordinate; add them up."
-    value, means = float(answer), float(((mean_a - mean_b) ** 2).sum())
-    draws_a = mean_a + sd_a * rng.standard_normal((400_000, 4))
-    draws_b = mean_b + sd_b * rng.standard_normal((400_000, 4))
-    simulated = ((draws_a - draws_b) ** 2).sum(axis=1)
-    slips = {
-        "this is the squared distance of the means; the spreads are missing": means,
-        "the standard deviations are added; variances add": means + (sd_a + sd_b).sum(),
-        "the spread of a difference is not a difference: variances add": means
-        + (sd_a**2 - sd_b**2).sum(),
-        "the standard deviations are added before squaring; for independent draws variances add":
-        means + ((sd_a + sd_b) ** 2).sum(),
-        "this is averaged over the coordinates; add them up": simulated.mean() / 4,
-        "this is a distance; the squared one was asked for": np.sqrt(simulated.mean()),
-    }  # fmt: skip
-    error = 4 * simulated.std() / np.sqrt(len(simulated))
-    if abs(value - simulated.mean()) < error:
-        return None
-    for complaint, slip in slips.items():
-        if abs(value - slip) < error:
-            return f"{complaint}."
-    return f"400,000 draws give {simulated.mean():.2f} for the check's cells, not {value:.2f}."

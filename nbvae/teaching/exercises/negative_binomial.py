@@ -3,103 +3,125 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import integrate, special, stats
+from scipy import special, stats
 
-from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
+from nbvae.teaching.exercises._drawing import SIGMAS, Watched, fits, generator_slip, off_by
+from nbvae.teaching.exercises._reading import apart, array, close, compare, number, numbers
 
 LARGEST = 10_000
 CERTAIN = -20  # nats
+STORY = {"gamma", "standard_gamma", "poisson"}  # what exercise 2.3 may draw from
 
 
 @exercise("2.1", "and for θ → ∞ it is e^(−μ), the Poisson's.")
 def check_zero_probability(zero_probability: Callable) -> Diagnosis:
     """Compare with the integral over the gamma distribution, done numerically."""
-    for mean, theta in [(2.0, 3.0), (0.5, 0.8), (10.0, 1.5)]:
-        value = float(solved(zero_probability(mean, theta)))
-        gamma = stats.gamma(theta, scale=1 / theta)
-        right = integrate.quad(_no_count, 0, np.inf, (mean, gamma))[0]
-        if close(value, right):
-            continue
-        slips = {
-            "this is the Poisson's, without the scatter between cells": np.exp(-mean),
-            "the probabilities are swapped: with a larger mean a zero gets rarer": (
-                mean / (theta + mean)
-            )
-            ** theta,
-            "the power θ is missing": theta / (theta + mean),
-            "θ and 1/θ are swapped": (1 / (1 + mean * theta)) ** (1 / theta),
-            "this is the probability to see the gene": 1 - right,
-        }
-        for complaint, slip in slips.items():
-            if close(value, slip):
-                return f"{complaint}."
-        return f"for μ = {mean:g}, θ = {theta:g} the integral is {right:.4f}, not {value:.4f}."
-    return None
+    cases = [tuple(map(float, case)) for case in inputs().uniform([1, 0.5], [4, 3], (3, 2))]
+    slips = {
+        "this is the Poisson's, without the scatter between cells": lambda m, t: np.exp(-m),
+        "the probabilities are swapped: with a larger mean a zero gets rarer":
+        lambda m, t: (m / (t + m)) ** t,
+        "the power θ is missing": lambda m, t: t / (t + m),
+        "θ and 1/θ are swapped": lambda m, t: (1 + m * t) ** (-1 / t),
+        "this is the probability to see the gene": lambda m, t: 1 - _zeros(m, t),
+        "this is the logarithm of the probability": lambda m, t: np.log(_zeros(m, t)),
+        "this is the negative logarithm of the probability": lambda m, t: -np.log(_zeros(m, t)),
+        "this is one over the probability: the sign of the power": lambda m, t: 1 / _zeros(m, t),
+        "the power is θ, not μ": lambda m, t: (t / (t + m)) ** m,
+        "Γ(θ) cancels: the gamma's density has it below the line, its integral above":
+        (lambda m, t: _zeros(m, t) / special.gamma(t),
+         lambda m, t: _zeros(m, t) * special.gamma(t)),
+        "θ^θ is missing, from the gamma's density": lambda m, t: (t + m) ** -t,
+    }  # fmt: skip
+    return compare(zero_probability, _zeros, cases, slips, names=("μ", "θ"))
+
+
+def _zeros(mean: float, theta: float) -> float:
+    """The integral of e^(−μu) over the gamma density, by Gauss's quadrature for its weight."""
+    nodes, weights = special.roots_genlaguerre(120, theta - 1)  # of q = θu: q^(θ−1) e^(−q)
+    return float(weights @ np.exp(-mean * nodes / theta) / weights.sum())
 
 
 @exercise("2.2", "the mean and the variance are the right ones.")
 def check_for_scipy(for_scipy: Callable) -> Diagnosis:
     """Build the distribution and look at its moments."""
-    for mean, theta in [(4.0, 2.0), (0.3, 7.0)]:
-        n, p = (float(number) for number in solved(for_scipy(mean, theta)))
+    for mean, theta in inputs().uniform([2.0, 1.5], [6.0, 4.0], (3, 2)).tolist():
+        n, p = numbers(for_scipy(mean, theta), ("n", "p"))
+        right = theta / (theta + mean)
+        if close(n, theta) and close(p, right):
+            continue
+        if close(p, theta) and close(n, right):
+            return "the two are in the wrong order: n comes first."
+        if close(n, theta) and close(p, 1 - right):
+            return "this is torch's probs; scipy's p is one minus that."
         if not (n > 0 and 0 < p <= 1):
             return f"scipy needs n > 0 and 0 < p ≤ 1, not n = {n:g}, p = {p:g}."
-        found = stats.nbinom(n, p)
-        if close(found.mean(), mean) and close(found.var(), mean + mean**2 / theta):
-            continue
-        if close(n, theta) and close(p, mean / (theta + mean)):
-            return "this is torch's probs; scipy's p is one minus that."
+        found = stats.nbinom(float(n), float(p))
         if close(found.var(), mean + mean**2 * theta):
             return "θ and 1/θ are swapped: the variance should be μ + μ²/θ."
         if close(found.mean(), mean):
-            return (
-                f"the mean is right, the variance is {found.var():.3g} instead of "
-                f"{mean + mean**2 / theta:.3g}."
-            )
-        return f"the mean is {found.mean():.3g} instead of {mean:g}."
+            return f"the mean is right; the variance should be {apart(found.var(), mean / right)}."
+        return f"the mean should be {apart(found.mean(), mean)}."
     return None
 
 
 @exercise("2.3", "two steps, one distribution.")
 def check_draw_counts(draw: Callable) -> Diagnosis:
-    """Compare the moments of many draws with the distribution's."""
-    mean, theta, size = 3.0, 0.8, 200_000
-    draws = np.asarray(solved(draw(mean, theta, size, np.random.default_rng(0))))
-    if draws.shape != (size,):
-        return f"the shape should be ({size},), not {draws.shape}."
+    """Watch the generator, then compare many draws with the distribution."""
+    rng, size = inputs(), 12_000
+    mean, theta = float(rng.uniform(2, 4)), float(rng.uniform(0.6, 0.9))
+    watched = Watched(int(rng.integers(2**31)))
+    draws = array(draw(mean, theta, size, watched), (size,), "the counts")
+    others = sorted(watched.drawn.keys() - STORY)
+    if others:
+        return f"the task is the story, rng.gamma and then rng.poisson; rng.{others[0]} is neither."
     if (draws != np.rint(draws)).any() or (draws < 0).any():
-        return "these are not counts: the second step is missing."
-    if not close(draws.mean(), mean, within=0.03):
-        if close(draws.mean(), mean * theta**2, within=0.03):
-            return "the mean of the factor u is θ²: NumPy's scale is one over the rate."
-        if close(draws.mean(), mean * theta, within=0.03):
-            return "the mean of the factor u is θ: divide by θ, so that it is 1."
-        return f"the mean is {draws.mean():.2f} instead of {mean:g}."
-    variance = draws.var()
-    if close(variance, mean, within=0.05):
+        return "these are not counts: the second step, the Poisson's, is missing."
+    gammas = watched.drawn["gamma"] + watched.drawn["standard_gamma"]
+    if gammas == 1:
+        return "all draws share one u: give rng.gamma the size, so that each has its own."
+    if gammas == 0 and watched.drawn:
         return "these are Poisson counts: every draw has the same rate. Give each its own u."
-    if variance > 100 * mean or len(np.unique(draws)) < 4:
-        return "all draws share one u; each should have its own."
-    if close(variance, mean + mean**2 * theta, within=0.05):
+    return _wrong_moments(draws, mean, theta) or generator_slip(lambda r: draw(mean, theta, 50, r))
+
+
+def _wrong_moments(draws: np.ndarray, mean: float, theta: float) -> Diagnosis:
+    x = np.arange(2000)
+    if fits(draws, stats.nbinom.pmf(x, theta, theta / (theta + mean))):
+        return None
+    factors = {
+        "the mean of the factor u is θ²: NumPy's scale is one over the rate": theta**2,
+        "the mean of the factor u is θ: divide by θ, so that it is 1": theta,
+        "the mean of the factor u is 1/θ²: its shape is θ, its scale 1/θ": theta**-2,
+    }
+    for complaint, factor in factors.items():
+        if abs(off_by(draws, mean * factor)) < SIGMAS:
+            return f"{complaint}."
+    if fits(draws, stats.nbinom.pmf(x, 1 / theta, 1 / (1 + mean * theta))):
         return "θ and 1/θ are swapped: the variance of u should be 1/θ."
-    if not close(variance, mean + mean**2 / theta, within=0.05):
-        return f"the variance is {variance:.1f} instead of {mean + mean**2 / theta:.1f}."
-    if np.array_equal(draws, draw(mean, theta, size, np.random.default_rng(1))):
-        return "every generator gives the same: draw with rng."
-    return None
+    if fits(draws, stats.poisson.pmf(x, mean)):
+        return "these are Poisson counts: every draw has the same rate. Give each its own u."
+    if abs(off_by(draws, mean)) > SIGMAS:
+        return Unexplained(f"the mean should be {apart(draws.mean(), mean)}.")
+    variance = mean + mean**2 / theta
+    return Unexplained(f"the mean is right; the variance should be {apart(draws.var(), variance)}.")
 
 
 @exercise("2.4", "the formula is right, and useless there: take logarithms on paper first.")
 def check_breaking_point(breaking_point: Callable) -> Diagnosis:
     """Put the numbers into the plain formula and into scipy's."""
-    x, mean, theta = (float(number) for number in solved(breaking_point()))
-    if max(x, mean, theta) > LARGEST or x < 0 or mean <= 0 or theta <= 0 or x != round(x):
-        return f"a whole count ≥ 0, a mean and a θ above 0, none above {LARGEST:,}, please."
+    x, mean, theta = map(float, numbers(breaking_point(), ("a count", "a mean", "a θ")))
+    if not np.isfinite([x, mean, theta]).all() or max(x, mean, theta) > LARGEST:
+        return f"three numbers were asked for, none above {LARGEST:,}."
+    if not (x >= 0 and x == round(x)):
+        return f"the first is a count, a whole number from 0 up, not {x:g}."
+    if not (mean > 0 and theta > 0):
+        return "the mean and θ are above 0."
     if (exact := stats.nbinom.logpmf(x, theta, theta / (theta + mean))) < CERTAIN:
         return f"the true log-probability is {exact:.0f}: so rare that 0 is no great error."
-    with np.errstate(all="ignore"):
-        gammas = special.gamma(x + theta) / (special.gamma(x + 1) * special.gamma(theta))
-        plain = gammas * (theta / (theta + mean)) ** theta * (mean / (theta + mean)) ** x
+    gammas = special.gamma(x + theta) / (special.gamma(x + 1) * special.gamma(theta))
+    plain = gammas * (theta / (theta + mean)) ** theta * (mean / (theta + mean)) ** x
     if np.isfinite(plain) and plain > 0:
         return f"the plain formula gives {plain:.3g} there, which is right."
     return None
@@ -108,28 +130,57 @@ def check_breaking_point(breaking_point: Callable) -> Diagnosis:
 @exercise("2.5", "close to the truth, whatever the libraries.")
 def check_estimate(estimate: Callable) -> Diagnosis:
     """Simulate genes with known θ in cells of very different size; take the median of some."""
-    rng = np.random.default_rng(0)
-    library = np.exp(rng.normal(6.5, 0.6, 500))
-    for theta in (1.0, 4.0):
-        values = []
-        for _ in range(9):
-            rates = 0.01 * library * rng.gamma(theta, 1 / theta, len(library))
-            counts = rng.poisson(rates).astype(float)
-            values.append(float(solved(estimate(counts, library.copy()))))
-        value = float(np.median(values))
-        if not np.isfinite(value) or value <= 0:
-            return f"the estimate is {value:g}; θ is a number above 0."
-        if abs(value / theta - 1) < 1 / 3:
+    rng = inputs()
+    for theta, share, n_cells in ((1.0, 5e-3, 500), (2.5, 1e-3, 2500)):
+        library = np.exp(rng.normal(6.5, 0.6, n_cells))
+        genes = [_gene(theta, share * library, rng) for _ in range(7)]
+        values = [float(number(estimate(counts.copy(), library.copy()))) for counts in genes]
+        if not all(np.isfinite(values)) or min(values) <= 0:
+            return f"an estimate is {min(values):g}; θ is a number above 0."
+        if abs(np.median(values) / theta - 1) < 1 / 3:
             continue
-        if abs(value * theta - 1) < 0.25:
-            return "this is the dispersion 1/θ; θ is its inverse."
-        spread = (library.mean() / library.std()) ** 2
-        if abs(value / (1 / (1 / theta + 1 / spread + 1 / (theta * spread))) - 1) < 0.3:
-            return "the scatter of the libraries is taken for scatter of the gene: use each ℓρ."
-        return f"for θ = {theta:g} the estimates have the median {value:.2f}."
+        off = {}
+        for complaint, other in _ESTIMATES.items():
+            ratios = [v / other(c, library) for v, c in zip(values, genes, strict=True)]
+            off[complaint] = abs(np.median(ratios) - 1)
+        nearest = min(off, key=lambda complaint: off[complaint])
+        if off[nearest] < 0.15:
+            return f"{nearest}."
+        median = float(np.median(values))
+        return Unexplained(f"for θ = {theta:g} the estimates have the median {median:.2g}.")
     return None
 
 
-def _no_count(u: float, mean: float, gamma: stats.rv_continuous) -> float:
-    """The probability of a factor u, and of a Poisson count of 0 at the mean that it gives."""
-    return np.exp(-mean * u) * gamma.pdf(u)
+def _gene(theta: float, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.poisson(mean * rng.gamma(theta, 1 / theta, len(mean))).astype(float)
+
+
+def _moments(counts: np.ndarray, mean: np.ndarray, noise: np.ndarray | float) -> float:
+    """θ from squares around a mean, of which some noise is not the gamma's."""
+    return float((mean**2).sum() / ((counts - mean) ** 2 - noise).sum())
+
+
+def _cell_means(counts: np.ndarray, library: np.ndarray) -> np.ndarray:
+    return library * counts.sum() / library.sum()
+
+
+def _normalised(counts: np.ndarray, library: np.ndarray) -> np.ndarray:
+    return counts / library * library.mean()
+
+
+def _one_mean(counts: np.ndarray) -> np.ndarray:
+    return np.full(len(counts), counts.mean())
+
+
+_ESTIMATES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "this is the dispersion 1/θ; θ is its inverse":
+    lambda c, s: 1 / _moments(c, _cell_means(c, s), _cell_means(c, s)),
+    "the Poisson's part of the scatter is still in it: subtract ℓρ from each square":
+    lambda c, s: _moments(c, _cell_means(c, s), 0.0),
+    "the scatter of the libraries is taken for scatter of the gene: use each cell's ℓρ":
+    lambda c, s: _moments(c, _one_mean(c), _one_mean(c)),
+    "the counts were divided by their libraries; the Poisson's part of their variance is not μ":
+    lambda c, s: _moments(
+        _normalised(c, s), _one_mean(_normalised(c, s)), _one_mean(_normalised(c, s))
+    ),
+}  # fmt: skip

@@ -1,11 +1,13 @@
 """Checks for chapter 9, using the model."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from nbvae.teaching.exercises._check import Diagnosis, close, exercise, solved
+from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
+from nbvae.teaching.exercises._reading import array, close, compare
 
 WEIGHT_LIMIT = 0.1  # of one cell in an average, exercise 9.3
 
@@ -13,75 +15,106 @@ WEIGHT_LIMIT = 0.1  # of one cell in an average, exercise 9.3
 @exercise("9.1", "and the mean decides: the last genes called are less sure than 1 − fdr.")
 def check_genes_called(genes_called: Callable) -> Diagnosis:
     """Try every length of the list, longest first; then the usual slips."""
-    rng = np.random.default_rng(0)
-    for fdr in (0.05, 0.2):
-        probability = rng.beta(2, 1, 60) ** 0.2
-        doubt = sorted(1 - probability)
-        right = max((k for k in range(1, 61) if sum(doubt[:k]) / k <= fdr), default=0)
-        value = float(solved(genes_called(probability.copy(), fdr)))
-        if value == right:
-            continue
-        rising = np.cumsum(doubt[::-1]) / np.arange(1, 61)
-        unsorted = np.cumsum(1 - probability) / np.arange(1, 61)
-        slips = {
-            "this asks each gene to be surer than 1 − fdr; the mean over the list is what counts":
-            sum(d <= fdr for d in doubt),
-            "the sum of 1 − p is compared with fdr; take the mean over the list":
-            int((np.cumsum(doubt) <= fdr).sum()),
-            "the genes are taken in the order in which they come; the surest go first":
-            int((unsorted <= fdr).sum()),
-            "the least sure genes go first; begin with the largest p": int((rising <= fdr).sum()),
-            "this is how many genes are not called": 60 - right,
-            "this is one less than can be called; the last gene may still come in": right - 1,
-        }  # fmt: skip
-        for complaint, slip in slips.items():
-            if value == slip:
-                return f"{complaint}."
-        return f"of the check's 60 genes {right} can be called at fdr = {fdr}, not {value:g}."
-    if genes_called(np.array([0.2, 0.3]), 0.05) != 0:
-        return "no gene can be called if even the surest is too unsure; then return 0."
-    return None
+    rng = inputs()
+    cases = [(rng.beta(2, 1, 60) ** 0.2, fdr) for fdr in (0.05, 0.2)]
+    cases += [
+        (rng.permutation([1.0, 0.8125, 0.8125, 0.25]), 0.125),  # the mean of three is fdr
+        (rng.uniform(0.97, 1, 12), 0.05),
+        (np.array([0.2, 0.3]), 0.05),
+    ]
+    slips = {
+        "no gene can be called if even the surest is too unsure; then return 0":
+        lambda p, fdr: max(1, _called(p, fdr)),
+        "a mean of exactly fdr is allowed: at or below, not below":
+        lambda p, fdr: (_means(np.sort(1 - p)) < fdr).sum(),
+        "this asks each gene to be surer than 1 − fdr; the mean over the list is what counts":
+        (lambda p, fdr: sum(1 - p <= fdr), lambda p, fdr: sum(1 - p < fdr)),
+        "the sum of 1 − p is compared with fdr; take the mean over the list":
+        lambda p, fdr: (np.cumsum(np.sort(1 - p)) <= fdr).sum(),
+        "the genes are taken in the order in which they come; the surest go first":
+        lambda p, fdr: (_means(1 - p) <= fdr).sum(),
+        "the least sure genes go first; begin with the largest p":
+        lambda p, fdr: (_means(np.sort(1 - p)[::-1]) <= fdr).sum(),
+        "argmax gives 0 where every gene can be called: it finds no mean above fdr":
+        lambda p, fdr: int(np.argmax(_means(np.sort(1 - p)) > fdr)),
+        "this is how many genes are not called": lambda p, fdr: len(p) - _called(p, fdr),
+        "this is one less than can be called; the last gene may still come in":
+        lambda p, fdr: _called(p, fdr) - 1,
+        "this is one more than can be called": lambda p, fdr: _called(p, fdr) + 1,
+        "p is taken for 1 − p": lambda p, fdr: (_means(np.sort(p)) <= fdr).sum(),
+    }  # fmt: skip
+    return compare(lambda p, fdr: genes_called(p.copy(), fdr), _called, cases, slips)
+
+
+def _means(doubt: np.ndarray) -> np.ndarray:
+    return np.cumsum(doubt) / np.arange(1, len(doubt) + 1)
+
+
+def _called(probability: np.ndarray, fdr: float) -> int:
+    doubt, n = sorted(1 - probability), len(probability)
+    return max((k for k in range(1, n + 1) if sum(doubt[:k]) / k <= fdr), default=0)
 
 
 @exercise("9.2", "so a hundred sure genes take 166 along, none of which need differ.")
 def check_passengers(passengers: Callable) -> Diagnosis:
     """Count: lengthen the list by one gene until the expected share passes the limit."""
-    for n_sure, p, fdr in ((100, 0.92, 0.05), (30, 0.6, 0.1), (57, 0.88, 0.05), (10, 0.3, 0.02)):
-        value, right = float(solved(passengers(n_sure, p, fdr))), 0
-        while (right + 1) * (1 - p) / (n_sure + right + 1) <= fdr:
-            right += 1
-        if value == right:
-            continue
-        doubt, exact = 1 - p, n_sure * fdr / (1 - p - fdr)
-        slips = {
-            "the passengers belong to the list, too: divide by n + k, not by n":
-            (n_sure * fdr / doubt, np.floor(n_sure * fdr / doubt)),
-            "p is the chance of being right; a passenger is false with 1 − p":
-            (n_sure * fdr / (p - fdr), np.floor(n_sure * fdr / (p - fdr))),
-            "there are no parts of genes: round down": (exact,),
-            "one gene more would pass the limit: round down": (np.ceil(exact), right + 1),
-            "this is the length of the whole list; leave out the sure ones": (n_sure + right,),
-            "a sign is lost: n·fdr is divided by 1 − p − fdr":
-            (n_sure * fdr / (doubt + fdr), np.floor(n_sure * fdr / (doubt + fdr))),
-        }  # fmt: skip
-        for complaint, slip in slips.items():
-            if any(close(value, v) for v in slip):
-                return f"{complaint}."
-        return f"{n_sure} sure genes and p = {p} at fdr = {fdr} take {right} along, not {value:g}."
-    if not np.isinf(passengers(10, 0.97, 0.05)):
-        return "if each passenger alone keeps to the limit (p = 0.97), any number may come: np.inf."
-    return None
+    cases: list[tuple] = [(8, 0.5, 0.25), (100, 0.92, 0.05), (10, 0.75, 0.25), (10, 0.97, 0.05)]
+    rng = inputs()
+    while len(cases) < 8:
+        case = (int(rng.integers(20, 90)), round(float(rng.uniform(0.5, 0.9)), 3), 0.0625)
+        if 0.1 < _exact(*case) % 1 < 0.9:  # else rounding would decide
+            cases.append(case)
+    slips = {
+        "the passengers belong to the list, too: divide by n + k, not by n":
+        (lambda n, p, f: n * f / (1 - p), lambda n, p, f: np.floor(n * f / (1 - p))),
+        "p is the chance of being right; a passenger is false with 1 − p":
+        (lambda n, p, f: n * f / (p - f), lambda n, p, f: np.floor(n * f / (p - f))),
+        "there are no parts of genes: round down": _counted,
+        "one gene more would pass the limit: round down":
+        (lambda n, p, f: np.ceil(_counted(n, p, f)), lambda n, p, f: np.round(_counted(n, p, f)),
+         lambda n, p, f: _taken(n, p, f) + 1),
+        "a share of exactly fdr is allowed: at or below, not below": lambda n, p, f: (
+            np.ceil(_counted(n, p, f)) - 1
+        ),
+        "this is the length of the whole list; leave out the sure ones":
+        (lambda n, p, f: n + _taken(n, p, f), lambda n, p, f: np.floor(n + _counted(n, p, f))),
+        "a sign is lost: n·fdr is divided by 1 − p − fdr":
+        (lambda n, p, f: n * f / (1 - p + f), lambda n, p, f: np.floor(n * f / (1 - p + f))),
+        "this is one less than can come along": lambda n, p, f: _taken(n, p, f) - 1,
+        "if each passenger alone keeps to the limit, as with p = 0.97, any number may come: np.inf":
+        (lambda n, p, f: _exact(n, p, f), lambda n, p, f: np.floor(_exact(n, p, f)),
+         lambda n, p, f: max(0, np.floor(_exact(n, p, f))), lambda n, p, f: 0),
+    }  # fmt: skip
+    return compare(passengers, _taken, cases, slips, names=("n_sure", "p", "fdr"))
+
+
+def _exact(n_sure: int, p: float, fdr: float) -> float:
+    return n_sure * fdr / (1 - p - fdr) if 1 - p != fdr else np.inf
+
+
+def _counted(n_sure: int, p: float, fdr: float) -> float:
+    return _exact(n_sure, p, fdr) if 1 - p > fdr else np.inf
+
+
+def _taken(n_sure: int, p: float, fdr: float) -> float:
+    """Lengthen the list by one gene until the expected share passes the limit."""
+    if 1 - p <= fdr or math.isclose(1 - p, fdr):
+        return np.inf
+    taken = 0
+    while (taken + 1) * (1 - p) <= fdr * (n_sure + taken + 1):
+        taken += 1
+    return taken
 
 
 @exercise("9.3", "two independent genes, honest averages, and a correlation out of nothing.")
 def check_averaging_weights(averaging_weights: Callable) -> Diagnosis:
     """Look at the rules first, then at the correlation, on noise of three kinds."""
-    rng = np.random.default_rng(0)
+    rng = inputs()
     tables = (
         rng.standard_normal((60, 2)), rng.poisson(3.0, (101, 2)).astype(float), rng.random((40, 2))
     )  # fmt: skip
     for noise in tables:
-        weights = np.asarray(solved(averaging_weights(noise.copy())), dtype=float)
+        weights = array(averaging_weights(noise.copy()))
         if complaint := _weights_flaw(weights, noise):
             return complaint
     return None
@@ -91,12 +124,16 @@ def _weights_flaw(weights: np.ndarray, noise: np.ndarray) -> Diagnosis:
     n = len(noise)
     if weights.shape != (n, n):
         return f"the weights should have shape ({n}, {n}), one row per cell, not {weights.shape}."
-    if (weights < -1e-12).any():
+    if not np.isfinite(weights).all():
+        return "some weights are not finite."
+    slack = 16 * float(np.finfo(weights.dtype).eps)
+    weights = weights.astype(float)
+    if (weights < -slack).any():
         return "some weights are negative; that is no average."
-    if not np.allclose(weights.sum(axis=1), 1):
+    if not np.allclose(weights.sum(axis=1), 1, atol=max(1e-8, n * slack)):
         columns = np.allclose(weights.sum(axis=0), 1)
         return f"the {'columns sum to 1, but the ' if columns else ''}rows do not sum to 1."
-    if weights.max() > WEIGHT_LIMIT + 1e-12:
+    if weights.max() > WEIGHT_LIMIT + slack:
         return f"one cell has a weight of {weights.max():.2f}; {WEIGHT_LIMIT} is the limit."
     averages = weights @ noise
     if (averages.std(axis=0) < 1e-9).any():
@@ -109,10 +146,10 @@ def _weights_flaw(weights: np.ndarray, noise: np.ndarray) -> Diagnosis:
     return None
 
 
-@exercise("9.4", "near cells all the way. Whether any cell has ever gone it is another question.")
+@exercise("9.4", "near cells all the way. Whether any cell has ever taken it is another question.")
 def check_path(path: Callable) -> Diagnosis:
     """Half a ring of cells and a spiral: the straight line leaves both."""
-    rng = np.random.default_rng(0)
+    rng = inputs()
     angle = np.sort(rng.uniform(0, np.pi, 150))
     radius = np.linspace(3, 5, 150)
     ring = np.c_[3 * np.cos(angle), 3 * np.sin(angle), np.zeros(150)]
@@ -121,7 +158,7 @@ def check_path(path: Callable) -> Diagnosis:
         latent, order = curve + 0.15 * rng.standard_normal(curve.shape), rng.permutation(150)
         latent = latent[order]
         start, end = (int(np.flatnonzero(order == i)[0]) for i in (2, 147))
-        points = np.asarray(solved(path(latent.copy(), start, end)), dtype=float)
+        points = array(path(latent.copy(), start, end))
         if complaint := _path_flaw(points, latent, start, end):
             return complaint
     return None
@@ -132,9 +169,11 @@ def _path_flaw(points: np.ndarray, latent: np.ndarray, start: int, end: int) -> 
         return "these look like row numbers; return the points, latent[rows]."
     if points.ndim != 2 or points.shape[1] != latent.shape[1]:
         return f"points of shape (steps, {latent.shape[1]}) were asked for, not {points.shape}."
-    if np.allclose(points[0], latent[end]) and np.allclose(points[-1], latent[start]):
+    if not np.isfinite(points).all() or len(points) < 2:
+        return "a path has at least two points, all of them finite."
+    if _at(points[0], latent[end]) and _at(points[-1], latent[start]):
         return "the path runs backwards, from the end to the start."
-    if not (np.allclose(points[0], latent[start]) and np.allclose(points[-1], latent[end])):
+    if not (_at(points[0], latent[start]) and _at(points[-1], latent[end])):
         return "the path should begin at latent[start] and end at latent[end]."
     straight = _farthest(latent[[start, end]], latent).max()
     far = _farthest(points, latent)
@@ -149,6 +188,10 @@ def _path_flaw(points: np.ndarray, latent: np.ndarray, start: int, end: int) -> 
             f"{far.max():.1f} away from all cells, the straight line {straight:.1f}."
         )
     return None
+
+
+def _at(point: np.ndarray, cell: np.ndarray) -> bool:
+    return close(point, cell, within=1e-5)
 
 
 def _farthest(points: np.ndarray, latent: np.ndarray) -> np.ndarray:

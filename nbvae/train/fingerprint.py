@@ -1,0 +1,121 @@
+"""What a run is a run of: two parts of one run have to agree in all of it.
+
+A run that is taken up with other labels, say, has another split: cells that are held out now were
+trained on before the interruption, and the held-out ELBO is none any more.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+import numpy as np
+from anndata import AnnData
+from torch import nn
+
+from nbvae.data.covariates import covariates_of
+from nbvae.data.minibatches import CellTable
+from nbvae.files import CheckpointError
+from nbvae.module.protocol import TrainableModule
+
+NOT_COMPARED = ("training", "layer")  # a mode; where the counts are, which are compared themselves
+OTHER = {  # a part of a fingerprint, and what is said when it differs
+    "genes": "on other genes: their names or their order differ",
+    "counts": "on other counts",
+    "covariates": "with other covariates: the levels, or the cells' own, differ",
+    "labels": "with other labels in the column of stratify_by",
+    "split": "that held out other cells",
+}
+
+
+def fingerprint(
+    module: TrainableModule,
+    adata: AnnData,
+    table: CellTable,
+    held_out: np.ndarray,
+    stratify_by: str | None,
+) -> dict[str, list[str]]:
+    """Describe a module and digest what it is trained on.
+
+    Args:
+        module: before it is trained.
+        adata: has the column of the labels.
+        table: genes, counts and the design matrix, taken from ``adata`` for the module.
+        held_out: row numbers of the cells that are held out.
+        stratify_by: the column of the labels, if there is one.
+
+    Returns:
+        A list of strings for "module" and each key of ``OTHER``.
+
+    """
+    covariates = covariates_of(module)
+    labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
+    told = [] if covariates is None else [covariates.key, *covariates.levels]
+    design = np.empty((0, 0)) if table.design is None else table.design
+    starts = table.counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
+    genes = table.counts.indices.astype(np.int32, copy=False)
+    return {
+        "module": described(module),
+        "genes": [_of_words(map(str, table.genes))],
+        "counts": [_of_numbers(starts, genes, table.counts.data)],
+        "covariates": [_of_words(told), _of_numbers(design)],
+        "labels": [_of_words(labels)],
+        "split": [_of_numbers(held_out)],
+    }
+
+
+def check_same(
+    theirs: dict[str, list[str]], ours: dict[str, list[str]], path: object, way_out: str
+) -> None:
+    """Compare the fingerprint in a file with that of the run that would go on.
+
+    Raises:
+        CheckpointError: they differ; in what.
+
+    """
+    for one, other in zip(theirs["module"], ours["module"], strict=False):
+        if one != other:
+            raise CheckpointError(
+                f"{str(path)!r} belongs to a run of another module: {one} there, {other} here. "
+                f"{way_out}"
+            )
+    for part in ("module", *OTHER):
+        if theirs[part] != ours[part]:
+            words = OTHER.get(part, "of another module")
+            raise CheckpointError(f"{str(path)!r} belongs to a run {words}. {way_out}")
+
+
+def described(module: TrainableModule) -> list[str]:
+    """Say what each part of a module is, beside its weights: its class and its settings."""
+    if not isinstance(module, nn.Module):
+        return [type(module).__name__]
+    return [_part(name, part) for name, part in module.named_modules(prefix="module")]
+
+
+def _part(name: str, part: nn.Module) -> str:
+    """Name a part's class, and what was set on it: numbers, words and functions."""
+    kind = type(part).__name__
+    if type(part).__module__.startswith("torch."):
+        return f"{name} = {kind}({part.extra_repr()})"
+    own = {key: value for key, value in vars(part).items() if key not in NOT_COMPARED}
+    own["likelihood"] = getattr(own.get("likelihood"), "log_prob", None)
+    words = {key: _word(value) for key, value in own.items() if not key.startswith("_")}
+    return f"{name} = {kind}({', '.join(f'{k}={word}' for k, word in words.items() if word)})"
+
+
+def _word(value: object) -> str:
+    """Show a number, a word or a function, the same in each process; nothing for all else."""
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__name__) if callable(value) else ""
+
+
+def _of_words(words: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()
+
+
+def _of_numbers(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""Some hundred students, clumsy and hostile: each exercise gets what it deserves."""
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+import fence
+import grade
+import handed
+import pytest
+import sample
+import student
+from nbformat import v4
+from notebooks import read, write
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 3  # more than the three others take, on a busy machine
+NUMBERS = ("1.1", "1.2", "1.3", "1.4")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book")
+    write(sample.chapter(), folder / "01_sample.ipynb")
+    return folder
+
+
+def notebook(book, cells):
+    """A student's notebook: these cells for 1.2, the right answer to the others."""
+    edition = student.student_edition(read(book / "01_sample.ipynb"), "01_sample")
+    answers = {e.answer.id for e in student.exercises(read(book / "01_sample.ipynb"))}
+    made = []
+    for cell in edition.cells:
+        if cell.id not in answers:
+            made.append(cell)
+        elif made[-1].source.startswith("### Exercise 1.2"):
+            made += [v4.new_code_cell(source) for source in cells]
+        else:
+            made.append(v4.new_code_cell(handed.RIGHT))
+    edition.cells = made
+    return edition
+
+
+def graded(book, where, answers, seconds=SECONDS):
+    """Grades of a class in which each student's 1.2 is one of these answers, by both."""
+    for who, cells in answers.items():
+        (where / who).mkdir()
+        write(notebook(book, cells), where / who / "01_sample.ipynb")
+    return {(g.student, g.exercise): g for g in grade.grades(where, book, seconds)}
+
+
+def others_are_solved(found, answers):
+    assert [
+        (who, number, found[who, number].said)
+        for who in answers
+        for number in NUMBERS
+        if number != "1.2" and not found[who, number].solved
+    ] == []
+
+
+def test_a_right_answer_is_not_failed(book, tmp_path):
+    found = graded(book, tmp_path, handed.CLUMSY, seconds=60)
+    wrong = {who: found[who, "1.2"].said for who in handed.CLUMSY if not found[who, "1.2"].solved}
+    assert wrong == {}
+    others_are_solved(found, handed.CLUMSY)
+
+
+def test_what_went_wrong_is_said_and_stays_where_it_is(book, tmp_path):
+    answers = {who: cells for who, (cells, _) in handed.WRONG.items()}
+    found = graded(book, tmp_path, answers)
+    said = {who: found[who, "1.2"].said for who in answers}
+    assert {
+        who: said[who] for who, (_, word) in handed.WRONG.items() if word not in said[who]
+    } == {}
+    assert not any(found[who, "1.2"].solved for who in answers)
+    assert max(map(len, said.values())) <= grade.LONGEST
+    others_are_solved(found, answers)
+
+
+@pytest.mark.skipif(bool(fence.missing()), reason="this machine has no fence")
+def test_no_answer_talks_itself_into_solved(book, tmp_path):
+    found = graded(book, tmp_path, handed.HOSTILE)
+    assert {w: found[w, "1.2"] for w in handed.HOSTILE if found[w, "1.2"].solved} == {}
+    assert not any(found[who, "1.2"].said.startswith("✓") for who in handed.HOSTILE)
+    others_are_solved(found, handed.HOSTILE)
+
+
+@pytest.mark.skipif(bool(fence.missing()), reason="this machine has no fence")
+def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path):
+    """Neither another's answer, nor the worked ones, nor what was left of the last answer."""
+    where = tmp_path / "class"
+    where.mkdir()
+    other = where / "ada" / "01_sample.ipynb"
+    places = [str(other), str(book / "01_sample.ipynb"), str(grade.ROOT / "README.md")]
+    tries = {f"reads {n}": f"open({p!r}).read()" for n, p in enumerate(places)}
+    tries |= {f"writes {n}": f"open({p!r}, 'a').write('x')" for n, p in enumerate(places)}
+    tries["lists"] = f"import os\nos.listdir({str(where)!r})"
+    tries["removes"] = f"import os\nos.remove({str(other)!r})"
+    tries["left"] = "open('left', 'x')"
+    tries["looks up"] = "import os\nos.listdir('..')"
+    made = {
+        who: [
+            f"def double(x):\n    try:\n        {line.replace(chr(10), chr(10) + ' ' * 8)}\n"
+            "    except OSError:\n        return 2 * x\n    return 'it could'"
+        ]
+        for who, line in tries.items()
+    }
+    made["left"] = made["left too"] = [f"open('left', 'x')\n{handed.RIGHT}"]
+    before = other.parent
+    before.mkdir()
+    write(notebook(book, [handed.RIGHT]), other)
+    text = other.read_bytes()
+    found = graded(book, where, made)
+    assert {who: found[who, "1.2"].said for who in made if not found[who, "1.2"].solved} == {}
+    assert other.read_bytes() == text
+
+
+def test_loops_cost_their_time_and_no_more(book, tmp_path):
+    start = time.monotonic()
+    graded(book, tmp_path, {"ada": ["while True: pass"]})
+    assert time.monotonic() - start < SECONDS + 15
+
+
+def test_nothing_is_left_running(book, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here"))
+    for folder in ("here", "class"):
+        (tmp_path / folder).mkdir()
+    lives_on = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(500)"
+    graded(book, tmp_path / "class", {"ada": [lives_on]})
+    assert list(working_below(tmp_path / "here")) == []
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def working_below(folder):
+    """The processes that work in a folder, or did until it was removed."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if (place / "cwd").readlink().as_posix().startswith(str(folder)):
+                yield place.name
