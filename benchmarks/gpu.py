@@ -2,9 +2,10 @@
 
     python -m benchmarks.gpu FOLDER               everything: some five minutes; nothing is averaged
     python -m benchmarks.gpu FOLDER epochs        one part, of those below
-    python -m benchmarks.gpu FOLDER epochs --data 3000x2000
+    python -m benchmarks.gpu FOLDER --data 3000x2000 epochs steps
 
-Each result is a line of JSON in FOLDER/gpu.jsonl as soon as it is there. An epoch's seconds are the
+Each result is a line of JSON in FOLDER/gpu.jsonl as soon as it is there; copied to results/, it is
+what `python -m benchmarks.run report` takes its section on the GPU from. An epoch's seconds are the
 median from the second epoch on, which for nbvae includes the evaluation of its held-out cells. The
 ways of nbvae differ in one thing each:
 
@@ -60,23 +61,37 @@ Result = dict[str, Any]
 
 def main() -> None:
     """Run the parts that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="where results go")
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--data", default=LARGE, help="as in benchmarks.run")
-    options = parser.parse_args()
+    options = parsed()
     warnings.simplefilter("ignore")  # of other packages; what is wrong raises
     options.folder.mkdir(parents=True, exist_ok=True)
     adata, where = data.load(options.data), machine()
     fit_ours(adata[:WARM_UP_CELLS].copy(), 128, 1)  # what happens once per process
     for part in options.parts or PARTS:
         for result in PARTS[part](adata):
-            line = {"part": part, "data": options.data, **result, "machine": where}
+            name = SAMPLE if part == "sample" else named(options.data)
+            line = {"part": part, "data": name, **result, "machine": where}
             with (options.folder / "gpu.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(part, json.dumps(result), flush=True)
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; parts may come before and after options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="where results go")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--data", default=LARGE, help="as in benchmarks.run")
+    options = parser.parse_intermixed_args(arguments)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return options
+
+
+def named(data: str) -> str:
+    """Name the data as the results do: a file by its name alone."""
+    return Path(data).stem if data.endswith(".h5ad") else data
 
 
 @contextmanager

@@ -18,10 +18,14 @@ def text(runs: pd.DataFrame) -> str:
     for section, kinds in SECTIONS:
         if kinds[0] in set(runs.kind):
             table = section(runs[runs.kind.isin(kinds)])
-            lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
-            rows = [f"| {' | '.join(map(str, line))} |" for line in lines]
-            parts += [f"## {inspect.getdoc(section)}\n", *rows, ""] if len(table) else []
+            parts += [f"## {inspect.getdoc(section)}\n", *markdown(table), ""] if len(table) else []
     return "\n".join(parts)
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """Write a table, a line of text for each of its rows."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
 def measured(runs: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The results: a line of JSON per run in results/runs.jsonl, and tables made of them."""
+"""The results: a line of JSON per run in results/runs.jsonl and gpu.jsonl, and tables of them."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ from benchmarks.plan import RIVALS
 FOLDER = Path(__file__).parent / "results"
 
 
-def stored(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "runs.jsonl"
+def stored(folder: Path, name: str = "runs.jsonl") -> list[dict[str, Any]]:
+    file = folder / name
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 

@@ -42,11 +42,12 @@ def main() -> None:
     options = parsed()
     parts = PARTS if options.part == "all" else [options.part]
     run_all([spec for part in parts for spec in specs(part, options)], options)
-    from benchmarks import figures, report  # late: they take memory that the runs may need
+    from benchmarks import figures, report, report_gpu  # late: the runs may need their memory
 
-    runs = results.read(options.results)
+    runs, on_gpu = results.read(options.results), results.stored(options.results, "gpu.jsonl")
     figures.draw(runs, options.results)
-    (options.results / "README.md").write_text(report.text(runs), encoding="utf-8")
+    text = report.text(runs) + report_gpu.text(on_gpu)
+    (options.results / "README.md").write_text(text, encoding="utf-8")
     print(f"Written: {options.results}/README.md")
 
 

@@ -22,7 +22,7 @@ from nbvae.module.fast import is_unchanged
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.static import static_loss
 from nbvae.train.divergence import diverged
-from nbvae.train.graph import Recorded
+from nbvae.train.graph import Recorded, forget_kept_graphs
 from nbvae.train.state import TrainingState
 
 DEVICES = ("cuda",)  # where this pays
@@ -88,6 +88,7 @@ class DeviceEpochs:
             TrainingDivergedError: a term or a weight was not finite; the first step is named.
 
         """
+        forget_kept_graphs(self.module)
         with self._on_stream():
             self.prepare(order, plan, noise_seed)
             self.run_steps(order)

@@ -8,6 +8,7 @@ and kernels each time, so that all that changes from step to step has to be on t
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 RUNS_BEFORE = 3  # so that libraries have chosen their kernels and taken their memory
 
@@ -35,6 +36,23 @@ class Recorded:
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
             work()
         self.graph = graph
+
+
+def forget_kept_graphs(module: nn.Module) -> None:
+    """Part a module from autograd graphs that somebody still holds, such as that of a loss.
+
+    A weight's gradients are added up by one node of the graph, AccumulateGrad. It belongs to the
+    stream it was made on, and the weight uses it again for as long as any graph holds it. One from
+    before the fit is of the default stream: each backward pass would go there and back, of which
+    PyTorch warns, and a step could not be recorded. PyTorch makes a new node if a weight's values
+    change their type, as after ``module.double()``; so for a moment they do. Neither the values,
+    nor where they are, nor their version changes, and graphs that are held keep their own nodes.
+    """
+    for weights in module.parameters():
+        values = weights.data
+        other = torch.float32 if values.dtype == torch.float64 else torch.float64
+        weights.data = values.new_empty(0, dtype=other)
+        weights.data = values
 
 
 def _can_record() -> bool:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from notebooks import BOOK, code_cells, read
 
-from benchmarks import figures, report, results
+from benchmarks import figures, report, report_gpu, results
 
 REPORT = (results.FOLDER / "README.md").read_text(encoding="utf-8")
 SETS = {
@@ -37,7 +37,8 @@ def column(section, name, *index):
 
 
 def test_the_report_is_made_of_the_runs():
-    assert report.text(results.read()) == REPORT
+    on_gpu = results.stored(results.FOLDER, "gpu.jsonl")
+    assert report.text(results.read()) + report_gpu.text(on_gpu) == REPORT
 
 
 def test_a_report_of_some_kinds_of_runs():

@@ -1,0 +1,158 @@
+"""The report's section on a GPU, made from results/gpu.jsonl by code: no number in it is typed."""
+
+import inspect
+from textwrap import fill
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.report import markdown, significant
+
+WAYS = {
+    "recorded": "nbvae: cells on the GPU, step recorded",
+    "in pieces": "the same, cells sent in pieces",
+    "eager": "the same, kernel by kernel",
+    "loop": "nbvae, minibatches from the host",
+    "sparse loop": "the same, the form of the step for a CPU",
+    "scvi": "scvi-tools",
+}
+AIM = 20  # times scvi-tools' epoch
+HEAD = """One GPU
+
+Written by `python -m benchmarks.gpu`, whose first lines say what its ways are. Each was run
+once, one after the other in one process; seconds per epoch are the median from the second epoch
+on. nbvae's have the evaluation of its held-out cells in them. Memory is what PyTorch took of
+the GPU's at most.
+"""
+
+
+def text(lines: list[dict[str, Any]]) -> str:
+    """Compose the section of what there is, or nothing."""
+    if not lines:
+        return ""
+    results, parts = pd.DataFrame(lines), [HEAD, machine(lines[0]), ""]
+    for section in (epochs, steps, sample, whole, million):
+        found = results[results.part == section.__name__].dropna(axis="columns", how="all")
+        if len(found):
+            parts += [f"### {inspect.getdoc(section)}\n", *markdown(section(found)), ""]
+            parts += [why(results), ""] if section is steps else []
+    return "\n## " + "\n".join(parts)
+
+
+def machine(line: dict[str, Any]) -> str:
+    """Say what it was measured on."""
+    where = line["machine"]
+    versions = ", ".join(f"{name} {where[name]}" for name in ("torch", "scvi-tools", "lightning"))
+    return f"Measured on one {where['gpu']}, {where['cores']} cores, {versions}."
+
+
+def epochs(found: pd.DataFrame) -> pd.DataFrame:
+    """Epochs
+
+    Of the set with 68,579 cells × 2,000 genes.
+    """
+    recorded = found[found.way == "recorded"].set_index("batch_size").epoch_s
+    ratio = found.epoch_s / found.batch_size.map(recorded)
+    order = found.way.map(list(WAYS).index)
+    table = pd.DataFrame(
+        {
+            "minibatch": found.batch_size.astype(int),
+            "way": found.way.map(WAYS),
+            "time ÷ the first": ratio.map("{:.2f}×".format),
+            "s per epoch": found.epoch_s.map(significant),
+            "cells per s": found.cells_per_s.map(significant),
+            "peak MB": found.peak_mb.map("{:,.0f}".format),
+        }
+    )
+    return table.assign(order=order).sort_values(["minibatch", "order"]).drop(columns="order")
+
+
+def steps(found: pd.DataFrame) -> pd.DataFrame:
+    """A step
+
+    By the GPU's own clock, without the loop around it; the kernels are those that PyTorch's
+    profiler sees when the same step is launched kernel by kernel.
+    """
+    return pd.DataFrame(
+        {
+            "minibatch": found.batch_size.astype(int),
+            "recorded, µs": (1e3 * found.recorded_ms).map("{:,.0f}".format),
+            "kernel by kernel, µs": (1e3 * found.eager_ms).map("{:,.0f}".format),
+            "kernels": found.kernels.map("{:.0f}".format),
+            "they compute for, µs": found.busy_us.map("{:,.0f}".format),
+            "µs per kernel": (found.busy_us / found.kernels).map("{:.1f}".format),
+        }
+    )
+
+
+def why(results: pd.DataFrame) -> str:
+    """Say how far the aim is, and what is in the way."""
+    found = {part: rows for part, rows in results.groupby("part")}
+    if not {"epochs", "steps", "floor"} <= set(found):
+        return ""
+    seconds = found["epochs"].pivot_table("epoch_s", "batch_size", "way")
+    ratios = (seconds.scvi / seconds.recorded).map("{:.1f}".format)
+    step, least = (
+        found["steps"].iloc[0],
+        found["floor"].set_index("what").us["kernel on 128 × 2000"],
+    )
+    sentences = [
+        f"The aim was an epoch {AIM} times as fast as scvi-tools'.",
+        f"It is {' and '.join(ratios)} times as fast, with minibatches of",
+        f"{' and '.join(f'{size:.0f}' for size in ratios.index)}.",
+        "Launches are not in the way any more: the kernels of a recorded step compute for",
+        f"{step.busy_us:.0f} of its {1e3 * step.recorded_ms:.0f} µs.",
+        f"There are some {round(step.kernels, -1):.0f} of them,",
+        f"each {step.busy_us / step.kernels:.1f} µs long on average,",
+        f"where the least that one takes is {least:.1f} µs.",
+        "What is left to gain is in fewer kernels, or shorter ones.",
+    ]
+    return fill(" ".join(sentences), 96)
+
+
+def sample(found: pd.DataFrame) -> pd.DataFrame:
+    """The sample
+
+    The README's example with three seeds: held-out −ELBO in nats per cell, and the seconds from
+    counts to fitted module, on this machine's CPU with one thread and on its GPU.
+    """
+    table = found.pivot_table(["held_out", "fit_s"], "seed", "device")
+    shown = {
+        "−ELBO, CPU": table["held_out", "cpu"].map("{:.1f}".format),
+        "−ELBO, GPU": table["held_out", "cuda"].map("{:.1f}".format),
+        "CPU, s": table["fit_s", "cpu"].map("{:.1f}".format),
+        "GPU, s": table["fit_s", "cuda"].map("{:.1f}".format),
+    }
+    return pd.DataFrame(shown).rename_axis("seed").reset_index().astype({"seed": int})
+
+
+def whole(found: pd.DataFrame) -> pd.DataFrame:
+    """A whole run
+
+    By default, from counts to fitted module, on nine tenths of the 68,579 cells; −ELBO of the
+    others, the same as under Quality.
+    """
+    return pd.DataFrame(
+        {
+            "minibatch": found.batch_size.astype(int),
+            "seconds": found.fit_s.map("{:.1f}".format),
+            "epochs": found.epochs.astype(int),
+            "−ELBO": found.test_neg_elbo.map("{:.1f}".format),
+        }
+    )
+
+
+def million(found: pd.DataFrame) -> pd.DataFrame:
+    """A million cells
+
+    The same cells fifteen times, all of them on the GPU.
+    """
+    return pd.DataFrame(
+        {
+            "cells": found.n_cells.map("{:,.0f}".format),
+            "minibatch": found.batch_size.astype(int),
+            "s per epoch": found.epoch_s.map(significant),
+            "cells per s": found.cells_per_s.map(significant),
+            "peak MB": found.peak_mb.map("{:,.0f}".format),
+        }
+    )
