@@ -25,6 +25,8 @@ def check_genes_called(genes_called: Callable) -> Diagnosis:
     slips = {
         "no gene can be called if even the surest is too unsure; then return 0":
         lambda p, fdr: max(1, _called(p, fdr)),
+        "a mean of exactly fdr is allowed: at or below, not below":
+        lambda p, fdr: (_means(np.sort(1 - p)) < fdr).sum(),
         "this asks each gene to be surer than 1 − fdr; the mean over the list is what counts":
         (lambda p, fdr: sum(1 - p <= fdr), lambda p, fdr: sum(1 - p < fdr)),
         "the sum of 1 − p is compared with fdr; take the mean over the list":
@@ -36,8 +38,6 @@ def check_genes_called(genes_called: Callable) -> Diagnosis:
         "argmax gives 0 where every gene can be called: it finds no mean above fdr":
         lambda p, fdr: int(np.argmax(_means(np.sort(1 - p)) > fdr)),
         "this is how many genes are not called": lambda p, fdr: len(p) - _called(p, fdr),
-        "a mean of exactly fdr is allowed: at or below, not below":
-        lambda p, fdr: (_means(np.sort(1 - p)) < fdr).sum(),
         "this is one less than can be called; the last gene may still come in":
         lambda p, fdr: _called(p, fdr) - 1,
         "this is one more than can be called": lambda p, fdr: _called(p, fdr) + 1,
@@ -65,9 +65,6 @@ def check_passengers(passengers: Callable) -> Diagnosis:
         if 0.1 < _exact(*case) % 1 < 0.9:  # else rounding would decide
             cases.append(case)
     slips = {
-        "if each passenger alone keeps to the limit, as with p = 0.97, any number may come: np.inf":
-        (lambda n, p, f: _exact(n, p, f), lambda n, p, f: np.floor(_exact(n, p, f)),
-         lambda n, p, f: max(0, np.floor(_exact(n, p, f))), lambda n, p, f: 0),
         "the passengers belong to the list, too: divide by n + k, not by n":
         (lambda n, p, f: n * f / (1 - p), lambda n, p, f: np.floor(n * f / (1 - p))),
         "p is the chance of being right; a passenger is false with 1 − p":
@@ -84,6 +81,9 @@ def check_passengers(passengers: Callable) -> Diagnosis:
         "a sign is lost: n·fdr is divided by 1 − p − fdr":
         (lambda n, p, f: n * f / (1 - p + f), lambda n, p, f: np.floor(n * f / (1 - p + f))),
         "this is one less than can come along": lambda n, p, f: _taken(n, p, f) - 1,
+        "if each passenger alone keeps to the limit, as with p = 0.97, any number may come: np.inf":
+        (lambda n, p, f: _exact(n, p, f), lambda n, p, f: np.floor(_exact(n, p, f)),
+         lambda n, p, f: max(0, np.floor(_exact(n, p, f))), lambda n, p, f: 0),
     }  # fmt: skip
     return compare(passengers, _taken, cases, slips, names=("n_sure", "p", "fdr"))
 
