@@ -62,3 +62,16 @@ def small(seed):
         ),
         var=pd.DataFrame(index=[f"GENE{i}" for i in range(12)]),
     )
+
+
+@pytest.fixture
+def two_groups():
+    """60 cells: 30 with ten counts of gene A, 30 with ten of gene B; and some counts of C."""
+    counts = np.zeros((60, 5), dtype=np.float32)
+    counts[:30, 0] = counts[30:, 1] = 10
+    counts[:, 2] = 7
+    obs = pd.DataFrame(
+        {"donor": ["p", "q"] * 30, "side": ["one"] * 30 + ["two"] * 30},
+        index=[f"cell-{i}" for i in range(60)],
+    )
+    return AnnData(X=counts, obs=obs, var=pd.DataFrame(index=list("ABCDE")))

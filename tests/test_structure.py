@@ -17,7 +17,9 @@ MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "data": {"_arguments", "_messages"},
     "module": {"_arguments", "_messages", "files", "data"},
     "evaluation": {"_arguments", "threads", "data", "module"},
-    "expression": {"_arguments", "_messages", "data", "module", "evaluation"},
+    "decoding": {"_arguments", "data", "module"},
+    "differential": {"_arguments", "_messages", "data", "module", "evaluation", "decoding"},
+    "expression": {"_arguments", "data", "evaluation", "module", "decoding", "differential"},
     "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }

@@ -82,13 +82,19 @@ class Remote:
 class Link:
     """One end of the socket.
 
+    Args:
+        end: of this side.
+        networks: whether a network of this side may be called from the other. A check's may not:
+            an answer that asks more of it than its output would be failed.
+
     Attributes:
         trouble: the first error that says more of the wall than of the answer; None if all went.
 
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        self.end = end
+    def __init__(self, end: socket.socket, *, networks: bool = False) -> None:
+        self.end, self.networks = end, networks
+        self.randomness: dict[str, Any] = {}  # that both sides know of
         self.functions: list[Callable] = []  # of this side, that the other side may call
         self.trouble: WallError | GoneError | None = None
 
@@ -127,7 +133,7 @@ class Link:
 
     def call(self, place: int, args: tuple, options: dict) -> Any:
         """Call a function of the other side; here it takes effect as if it had been called here."""
-        self.send("call", place, args, options, _random_state())
+        self.send("call", place, args, options, self._news())
         while True:
             kind, *rest = self.receive()
             if kind == "call":  # the function calls one that it was given
@@ -139,7 +145,7 @@ class Link:
                 raise _exception(*rest)
             value, after, state = rest
             _repeat((args, options), after)
-            _set_random_state(state)
+            self._hear(state)
             return value
 
     def serve(self) -> None:
@@ -152,9 +158,9 @@ class Link:
     def answer(self, place: int, args: tuple, options: dict, state: dict) -> None:
         """Call a function of this side for the other side."""
         try:
-            _set_random_state(state)
+            self._hear(state)
             value = self.functions[place](*args, **options)
-            reply: tuple = ("return", value, _changeable((args, options)), _random_state())
+            reply: tuple = ("return", value, _changeable((args, options)), self._news())
             message = self._dumps(reply)
         except GoneError:
             raise
@@ -164,6 +170,17 @@ class Link:
             reply = ("raise", kind.__module__, kind.__qualname__, text)
             message = self._dumps(reply)
         self.end.sendall(struct.pack(">Q", len(message)) + message)
+
+    def _news(self) -> dict[str, Any]:
+        """Return the states of random numbers that the other side doesn't know of."""
+        state = _random_state()
+        news = {name: value for name, value in state.items() if self.randomness.get(name) != value}
+        self.randomness = state
+        return news
+
+    def _hear(self, news: dict[str, Any]) -> None:
+        _set_random_state(news)
+        self.randomness |= news
 
     def _read(self, size: int) -> bytes:
         parts = []
@@ -204,7 +221,7 @@ class _Pickler(pickle.Pickler):
             return None
         if isinstance(thing, Remote):
             return thing._place, thing.__name__, True
-        if hasattr(thing, "named_parameters"):  # a module is more than a function
+        if hasattr(thing, "named_parameters") and not self.link.networks:
             raise WallError(f"a {type(thing).__name__}")
         functions = self.link.functions
         place = next((i for i, known in enumerate(functions) if known is thing), len(functions))
@@ -342,19 +359,24 @@ def _become(mine: Any, theirs: Any) -> None:
             mine.copy_(theirs)
 
 
-def _random_state() -> dict:
+def _random_state() -> dict[str, Any]:
     """Return the states of the random numbers that all code of a process shares."""
     state: dict[str, Any] = {"random": random.getstate()}
     if "numpy" in sys.modules:
-        state["numpy"] = sys.modules["numpy"].random.get_state()
+        kind, keys, *rest = sys.modules["numpy"].random.get_state()
+        state["numpy"] = (kind, keys.tobytes(), *rest)
     if "torch" in sys.modules:
-        state["torch"] = sys.modules["torch"].get_rng_state()
+        state["torch"] = sys.modules["torch"].get_rng_state().numpy().tobytes()
     return state
 
 
-def _set_random_state(state: dict) -> None:
-    random.setstate(state["random"])
+def _set_random_state(state: dict[str, Any]) -> None:
+    if "random" in state:
+        random.setstate(state["random"])
     if "numpy" in state:
-        sys.modules["numpy"].random.set_state(state["numpy"])
+        numpy = sys.modules["numpy"]
+        kind, keys, *rest = state["numpy"]
+        numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
     if "torch" in state:
-        sys.modules["torch"].set_rng_state(state["torch"])
+        torch = sys.modules["torch"]
+        torch.set_rng_state(torch.frombuffer(bytearray(state["torch"]), dtype=torch.uint8))

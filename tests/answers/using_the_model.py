@@ -1,8 +1,10 @@
 """Answers to the exercises of nbvae/teaching/exercises/using_the_model.py, right and wrong."""
 
+import math
+
 import numpy as np
 import torch
-from scipy import sparse
+from scipy import sparse, stats
 from scipy.sparse import csgraph
 from sklearn.neighbors import kneighbors_graph
 
@@ -54,22 +56,50 @@ def called_from_below(probability, fdr):
     return called_unsorted(np.sort(probability), fdr)
 
 
-def passengers_by_formula(n_sure, p, fdr):
-    left = round(1 - p - fdr, 12)
-    return np.inf if left <= 0 else int(n_sure * fdr / left + 1e-9)
+def shrunk(lfc, s, sigma):
+    kept = sigma**2 / (sigma**2 + s**2)
+    return kept * lfc, np.sqrt(kept) * s
 
 
-def passengers_by_counting(n_sure, p, fdr):
-    if 1 - p <= fdr:
-        return np.inf
-    k = 0
-    while (k + 1) * (1 - p) <= fdr * (n_sure + k + 1):
-        k += 1
-    return k
+def probability_by_erf(lfc, s, sigma, delta):
+    mean, sd = shrunk(lfc, s, sigma)
+    return max(0.5 * math.erfc((delta - side * mean) / sd / math.sqrt(2)) for side in (1, -1))
 
 
-def passengers_naturally(n, p, f):
-    return np.inf if 1 - p <= f else int(f * n / (1 - p - f))
+def probability_by_precision(lfc, s, sigma, delta):
+    precision = 1 / s**2 + 1 / sigma**2
+    known = stats.norm(lfc / s**2 / precision, precision**-0.5)
+    return float(np.maximum(known.sf(delta), known.cdf(-delta)))
+
+
+def probability_on_a_grid(lfc, s, sigma, delta):
+    true = np.linspace(-12, 12, 240_001)
+    mass = np.exp(-0.5 * (true / sigma) ** 2 - 0.5 * ((lfc - true) / s) ** 2)
+    mass /= mass.sum()
+    return max(mass[true >= delta].sum(), mass[true <= -delta].sum())
+
+
+def larger_side(mean, sd, delta):
+    return max(stats.norm.sf(delta, mean, sd), stats.norm.cdf(-delta, mean, sd))
+
+
+def probability_turned_round(lfc, s, sigma, delta):
+    kept = s**2 / (sigma**2 + s**2)
+    return larger_side(kept * lfc, np.sqrt(kept) * s, delta)
+
+
+def probability_with_variance(lfc, s, sigma, delta):
+    mean, sd = shrunk(lfc, s, sigma)
+    return larger_side(mean, sd**2, delta)
+
+
+def probability_of_both_sides(lfc, s, sigma, delta):
+    mean, sd = shrunk(lfc, s, sigma)
+    return stats.norm.sf(delta, mean, sd) + stats.norm.cdf(-delta, mean, sd)
+
+
+def probability_upwards(lfc, s, sigma, delta):
+    return stats.norm.sf(delta, *shrunk(lfc, s, sigma))
 
 
 def weights_by_halves(noise):
@@ -136,7 +166,7 @@ def path_of_midpoints(latent, start, end):
 
 RIGHT = {
     "9.1": (called_by_package, called_by_loop, called_by_mean),
-    "9.2": (passengers_by_formula, passengers_by_counting, passengers_naturally),
+    "9.2": (probability_by_erf, probability_by_precision, probability_on_a_grid),
     "9.3": (
         weights_by_halves,
         weights_by_corners,
@@ -154,16 +184,13 @@ WRONG = [
     ("9.1", called_unsorted, "the surest go first"),
     ("9.1", called_from_below, "begin with the largest"),
     ("9.1", lambda p, fdr: max(called_by_loop(p, fdr), 1), "return 0"),
-    ("9.2", lambda n, p, fdr: np.inf if 1 - p <= fdr else n * fdr // (1 - p), "divide by n + k"),
-    ("9.2", lambda n, p, fdr: np.inf if 1 - p <= fdr else n * fdr / (1 - p - fdr), "round down"),
-    ("9.2", lambda n, p, fdr: passengers_by_counting(n, p, fdr) + 1, "one gene more"),
-    (
-        "9.2",
-        lambda n, p, fdr: np.inf if 1 - p <= fdr else np.floor(n * fdr / (p - fdr)),
-        "false with 1 − p",
-    ),
-    ("9.2", lambda n, p, fdr: n + passengers_by_counting(n, p, fdr), "whole list"),
-    ("9.2", lambda n, p, fdr: n * fdr // (1 - p - fdr) if 1 - p != fdr else np.inf, "np.inf"),
+    ("9.2", lambda lfc, s, sigma, delta: larger_side(lfc, s, delta), "nothing is shrunk"),
+    ("9.2", probability_turned_round, "turned round"),
+    ("9.2", probability_with_variance, "is the variance"),
+    ("9.2", probability_of_both_sides, "sum of both sides"),
+    ("9.2", probability_upwards, "only one side"),
+    ("9.2", lambda *gene: 1 - probability_by_erf(*gene), "the call is wrong"),
+    ("9.2", lambda *gene: larger_side(shrunk(*gene[:3])[0], *gene[1::2]), "ψ is not"),
     ("9.3", lambda noise: np.eye(len(noise)), "is the limit"),
     ("9.3", lambda noise: np.full((len(noise),) * 2, 1 / len(noise)), "same average"),
     ("9.3", lambda noise: weights_by_halves(noise) * len(noise), "do not sum to 1"),

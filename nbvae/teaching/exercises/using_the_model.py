@@ -1,10 +1,10 @@
 """Checks for chapter 9, using the model."""
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import norm
 
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
 from nbvae.teaching.exercises._reading import array, close, compare
@@ -55,55 +55,64 @@ def _called(probability: np.ndarray, fdr: float) -> int:
     return max((k for k in range(1, n + 1) if sum(doubt[:k]) / k <= fdr), default=0)
 
 
-@exercise("9.2", "so a hundred sure genes take 166 along, none of which need differ.")
-def check_passengers(passengers: Callable) -> Diagnosis:
-    """Count: lengthen the list by one gene until the expected share passes the limit."""
-    cases: list[tuple] = [(8, 0.5, 0.25), (100, 0.92, 0.05), (10, 0.75, 0.25), (10, 0.97, 0.05)]
+@exercise("9.2", "the same estimate, and the other genes decide how far it is believed.")
+def check_probability(probability: Callable) -> Diagnosis:
+    """Shrink estimates of both signs, some more, some less; then the usual slips."""
     rng = inputs()
-    while len(cases) < 8:
-        case = (int(rng.integers(20, 90)), round(float(rng.uniform(0.5, 0.9)), 3), 0.0625)
-        if 0.1 < _exact(*case) % 1 < 0.9:  # else rounding would decide
-            cases.append(case)
+    cases = [(2.0, 1.0, 0.6, 0.25), (-1.4, 0.5, 2.0, 0.3)]
+    cases += [
+        (
+            sign * rng.uniform(0.5, 2),
+            rng.uniform(0.4, 0.9),
+            rng.uniform(1, 2),
+            rng.uniform(0.2, 0.4),
+        )
+        for sign in (1, -1, 1, -1)
+    ]
     slips = {
-        "the passengers belong to the list, too: divide by n + k, not by n":
-        (lambda n, p, f: n * f / (1 - p), lambda n, p, f: np.floor(n * f / (1 - p))),
-        "p is the chance of being right; a passenger is false with 1 − p":
-        (lambda n, p, f: n * f / (p - f), lambda n, p, f: np.floor(n * f / (p - f))),
-        "there are no parts of genes: round down": _counted,
-        "one gene more would pass the limit: round down":
-        (lambda n, p, f: np.ceil(_counted(n, p, f)), lambda n, p, f: np.round(_counted(n, p, f)),
-         lambda n, p, f: _taken(n, p, f) + 1),
-        "a share of exactly fdr is allowed: at or below, not below": lambda n, p, f: (
-            np.ceil(_counted(n, p, f)) - 1
+        "nothing is shrunk here: this is the normal distribution around the estimate alone":
+        lambda lfc, psi, sigma, delta: _larger(lfc, psi, delta),
+        "ν is turned round: σ² stands above, so that a wide prior leaves the estimate alone":
+        lambda lfc, psi, sigma, delta: _larger(*_shrunk(lfc, sigma, psi, sd=psi), delta),
+        "νψ² is the variance; its square root is the standard deviation":
+        lambda lfc, psi, sigma, delta: _larger(
+            _shrunk(lfc, psi, sigma)[0], _shrunk(lfc, psi, sigma)[1] ** 2, delta
         ),
-        "this is the length of the whole list; leave out the sure ones":
-        (lambda n, p, f: n + _taken(n, p, f), lambda n, p, f: np.floor(n + _counted(n, p, f))),
-        "a sign is lost: n·fdr is divided by 1 − p − fdr":
-        (lambda n, p, f: n * f / (1 - p + f), lambda n, p, f: np.floor(n * f / (1 - p + f))),
-        "this is one less than can come along": lambda n, p, f: _taken(n, p, f) - 1,
-        "if each passenger alone keeps to the limit, as with p = 0.97, any number may come: np.inf":
-        (lambda n, p, f: _exact(n, p, f), lambda n, p, f: np.floor(_exact(n, p, f)),
-         lambda n, p, f: max(0, np.floor(_exact(n, p, f))), lambda n, p, f: 0),
+        "the mean is shrunk, but ψ is not: with the prior more is known, νψ²":
+        lambda lfc, psi, sigma, delta: _larger(_shrunk(lfc, psi, sigma)[0], psi, delta),
+        "ν is a ratio of variances, σ² and ψ², not of standard deviations":
+        lambda lfc, psi, sigma, delta: _larger(
+            *_shrunk(lfc, psi**0.5, sigma**0.5, sd=psi), delta
+        ),
+        "this is P(|LFC| ≥ δ), the sum of both sides; the larger of them was asked for":
+        lambda lfc, psi, sigma, delta: sum(_sides(*_shrunk(lfc, psi, sigma), delta)),
+        "only one side is looked at; a gene may be lower in group 1":
+        (lambda lfc, psi, sigma, delta: _sides(*_shrunk(lfc, psi, sigma), delta)[0],
+         lambda lfc, psi, sigma, delta: _sides(*_shrunk(lfc, psi, sigma), delta)[1]),
+        "this is the chance that the call is wrong; take 1 − that":
+        lambda lfc, psi, sigma, delta: 1 - _larger(*_shrunk(lfc, psi, sigma), delta),
     }  # fmt: skip
-    return compare(passengers, _taken, cases, slips, names=("n_sure", "p", "fdr"))
+    names = ("lfc", "psi", "sigma", "delta")
+    # the probability may also be summed on a grid
+    return compare(probability, _probability, cases, slips, names=names, within=1e-3)
 
 
-def _exact(n_sure: int, p: float, fdr: float) -> float:
-    return n_sure * fdr / (1 - p - fdr) if 1 - p != fdr else np.inf
+def _probability(lfc: float, psi: float, sigma: float, delta: float) -> float:
+    return _larger(*_shrunk(lfc, psi, sigma), delta)
 
 
-def _counted(n_sure: int, p: float, fdr: float) -> float:
-    return _exact(n_sure, p, fdr) if 1 - p > fdr else np.inf
+def _shrunk(lfc: float, psi: float, sigma: float, sd: float | None = None) -> tuple[float, float]:
+    """The mean and the standard deviation that (9.10) gives; ``sd``: of the estimate, if not ψ."""
+    kept = sigma**2 / (sigma**2 + psi**2)
+    return kept * lfc, kept**0.5 * (psi if sd is None else sd)
 
 
-def _taken(n_sure: int, p: float, fdr: float) -> float:
-    """Lengthen the list by one gene until the expected share passes the limit."""
-    if 1 - p <= fdr or math.isclose(1 - p, fdr):
-        return np.inf
-    taken = 0
-    while (taken + 1) * (1 - p) <= fdr * (n_sure + taken + 1):
-        taken += 1
-    return taken
+def _sides(mean: float, sd: float, delta: float) -> tuple[float, float]:
+    return float(norm.sf(delta, mean, sd)), float(norm.cdf(-delta, mean, sd))
+
+
+def _larger(mean: float, sd: float, delta: float) -> float:
+    return max(_sides(mean, sd, delta))
 
 
 @exercise("9.3", "two independent genes, honest averages, and a correlation out of nothing.")
