@@ -195,7 +195,7 @@ def test_the_bound_leaves_random_numbers_and_mode(module, small):
 
 def test_nothing_to_average_is_an_error(module, small):
     """Else the mean over no draws or no cells would be NaN."""
-    with pytest.raises(ValueError, match="n_samples must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, not 0"):
         importance_weighted_bound(module, small, n_samples=0)
     with pytest.raises(ValueError, match="no cells"):
         importance_weighted_bound(module, small, indices=[])

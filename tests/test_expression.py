@@ -91,7 +91,7 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
     np.testing.assert_array_equal(
         denoised(module, two_groups, covariates="all"), denoised(module, two_groups)
     )
-    with pytest.raises(ValueError, match="Unknown covariates 'p'"):
+    with pytest.raises(ValueError, match="Unknown covariates 'p'. Use one of 'own', 'all'"):
         denoised(module, two_groups, covariates="p")
 
 
@@ -173,5 +173,7 @@ def test_no_draws_are_refused(two_groups):
         lambda: denoised(module, two_groups, n_samples=0),
         lambda: posterior_predictive(module, two_groups, n_samples=0),
     ):
-        with pytest.raises(ValueError, match="n_samples must be a whole number"):
+        with pytest.raises(
+            ValueError, match="n_samples must be a whole number of at least 1, not 0"
+        ):
             ask()

@@ -27,6 +27,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 SETUP_TAG = "remove-cell"
+LIVE = re.compile(r"<!--living-->.*?<!--/living-->", re.DOTALL)  # the pages share one script
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -110,6 +111,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         cell.source = "\n".join(line.rstrip() for line in cell.source.rstrip().splitlines())
         for output in cell.get("outputs", []):
             _drop_library_frames(output)
+            _lighten(output)
     return notebook
 
 
@@ -168,6 +170,12 @@ def environment() -> dict[str, str]:
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     environment.pop("MPLBACKEND", None)
     return environment
+
+
+def _lighten(output: NotebookNode) -> None:
+    """Take the script of a living figure off: whoever runs the cell has it again."""
+    if "text/html" in output.get("data", {}):
+        output.data["text/html"] = LIVE.sub("", output.data["text/html"])
 
 
 def _drop_library_frames(output: NotebookNode) -> None:

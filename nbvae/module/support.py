@@ -19,7 +19,9 @@ def check_counts(x: Tensor) -> None:
 
     """
     _check_tensor("x", x)
-    wrong = x < 0 if not x.is_floating_point() else (x.round().abs() != x) | x.isinf()
+    if not x.dtype.is_signed:
+        return
+    wrong = (x.round().abs() != x) | x.isinf() if x.is_floating_point() else x < 0
     _refuse("x", x, wrong, "whole numbers of at least 0")
 
 

@@ -23,6 +23,7 @@ MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(?:root|home|tmp|usr|opt|mnt|var|Users)/\S*|\S*site-packages\S*"
 )
 MOMENT = re.compile(r"\d\s?(?:it/s|s/it|ms|µs)\b|\b0x[0-9a-f]{6,}")
+PACKED = re.compile(r"data-(?:values|trained)='[^']*'")  # letters that mean nothing
 TITLE = re.compile(r"# (\d+)\. \S")
 CAPTION = re.compile(r"\*\*Figure (\d+\.\d+)\.\*\* (.*)", re.DOTALL)
 TAG = re.compile(r"\\tag\{(\d+)\.(\d+)\}")
@@ -207,4 +208,4 @@ def _texts(cell: NotebookNode) -> Iterator[str]:
         yield output.get("text", "")
         yield "\n".join(output.get("traceback", []))
         data = output.get("data", {})
-        yield from (value for kind, value in data.items() if kind.startswith("text/"))
+        yield from (PACKED.sub("", v) for kind, v in data.items() if kind.startswith("text/"))

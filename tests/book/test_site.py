@@ -2,14 +2,12 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
 import sample
+from building import build
 from notebooks import ROOT, repository, write
 
 pytestmark = pytest.mark.slow
@@ -58,21 +56,11 @@ class Page(HTMLParser):
         return [path for path in paths if not (self.path.parent / path).exists()]
 
 
-def build(source, out):
-    """Build a book as `make book` does and return the folder of its pages."""
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", "--all", "-W", "-n"]
-    done = subprocess.run(
-        [*command, "--keep-going", "--path-output", out, source], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out / "_build" / "html"
-
-
 def sample_book(folder, address):
     """Write a project with one chapter and this project's settings."""
     (folder / "book" / "assets").mkdir(parents=True)
     shutil.copytree(ROOT / "tools", folder / "tools")
-    for asset in ("custom.css", "favicon.svg"):
+    for asset in ("custom.css", "pages.js", "favicon.svg"):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     config, n = re.subn(r"(\n  url: ).*", rf'\1"{address}"', config)

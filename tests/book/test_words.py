@@ -1,9 +1,11 @@
 """The words of the book: spelled right, enough of them and not too many, links in one list."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 from census import census, minutes
 from nbformat import v4
 from notebooks import BOOK, ROOT, chapters, read
@@ -17,6 +19,10 @@ chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 def text_of(page):
     return markdown(read(page)) if page.suffix == ".ipynb" else page.read_text(encoding="utf-8")
+
+
+def front_page():
+    return (BOOK / "intro.md").read_text(encoding="utf-8")
 
 
 def misspelled(text):
@@ -53,12 +59,17 @@ def test_the_census_counts_what_is_there():
     assert census(notebook) == (7, 1, 1, 0, 2)  # a lone A is no word here
 
 
+def test_the_front_page_says_the_minutes_that_the_heads_say():
+    assert {minutes(read(path)) for path in chapters()} == {1}
+    assert "Each chapter runs in a minute on two CPU cores." in front_page()
+
+
 @chapter
-def test_the_front_page_says_the_minutes_that_the_head_says(path):
-    rows = [line for line in (BOOK / "intro.md").read_text().splitlines() if path.name in line]
-    assert [row.strip("| ").split(" | ")[-1] for row in rows if row.startswith("| [")] == [
-        str(minutes(read(path)))
-    ]
+def test_the_front_page_lists_the_chapter_with_its_title(path):
+    number = int(path.stem[:2])
+    title = read(path).cells[0].source.partition("\n")[0].removeprefix("# ")
+    assert title.startswith(f"{number}. ")
+    assert front_page().count(f"\n- [{title}]({path.name}). ") == 1
 
 
 @chapter
@@ -66,3 +77,14 @@ def test_other_sites_are_linked_from_the_references_alone(path):
     """Else a dead link would have to be looked for in twelve notebooks."""
     known = {*links((BOOK / "references.md").read_text(encoding="utf-8")), LICENCE}
     assert {link for link in links(text_of(path)) if link.startswith("http")} <= known
+
+
+def test_the_sidebar_has_the_front_pages_parts():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    *parts, _ = [(part["caption"], part["chapters"]) for part in toc["parts"]]
+    lists = front_page().split("## What you will learn\n\n**")[1].split("\n\n**")
+    for (caption, files), text in zip(parts, lists[: len(parts)], strict=True):
+        assert text.startswith(f"{caption}**\n")
+        assert [f"book/{name}" for name in re.findall(r"\((\S+)\.ipynb\)", text)] == [
+            file["file"] for file in files
+        ]

@@ -1,0 +1,84 @@
+/* What the figures share that decode a state: genes as rows, with what is expected and drawn. */
+(function (living) {
+  "use strict";
+  const { decoder, halves, integers, nbLogProb, random } = living.maths;
+  const TICKS = [0, 1, 5, 20, 50, 100, 200];
+
+  /* What Python embedded of cells and a model, unpacked. z: (n) arrays of k numbers. */
+  living.cells = (data) => {
+    const flat = halves(data.z);
+    const n = data.types.length;
+    const k = flat.length / n;
+    return {
+      n, k, decode: decoder(data.decoder),
+      theta: halves(data.decoder.logTheta).map(Math.exp),
+      z: Array.from({ length: n }, (_, i) => flat.slice(i * k, (i + 1) * k)),
+      library: integers(data.library),
+      type: Array.from(data.types, (c) => c.charCodeAt(0) - 97), // a letter for each kind
+      kinds: data.kinds, ink: (i) => `k${i % 10}`,
+    };
+  };
+
+  /* The first count at which the probability of that or fewer reaches a level. */
+  function quantile(mean, theta, level) {
+    let [count, sum] = [0, 0];
+    for (; count < 10000; count += 1) {
+      sum += Math.exp(nbLogProb(count, Math.log(mean), Math.log(theta)));
+      if (sum >= level) break;
+    }
+    return count;
+  }
+  living.maths.nbQuantile = quantile;
+
+  /* Genes as rows: what is expected of a state as bars, drawn cells as dots, and the counts of a
+     real cell, if any, as crosses. options: label, draws (how many cells), own (real counts),
+     middle (whether bars show the middle nine tenths instead of the mean). The result,
+     show(shares, library, theta, seed), returns the total of a drawn cell, over all genes. */
+  living.genes = (parent, genes, options) => {
+    const chart = living.rows(parent, {
+      label: "Counts of marker genes", names: genes.map(([name]) => name), row: 25,
+      x: { domain: [0, 60], root: true, label: options.label },
+    });
+    return (shares, library, theta, seed) => {
+      const cells = Array.from({ length: options.draws }, (_, i) => {
+        const chance = random(1000 * seed + i);
+        return Array.from(shares, (share, g) => chance.nb(library * share, theta[g]));
+      });
+      const bars = genes.map(([, g]) => {
+        const mean = library * shares[g];
+        return options.middle ? [0.05, 0.95].map((p) => quantile(mean, theta[g], p)) : [0, mean];
+      });
+      const most = Math.max(...bars.map((b) => b[1]), ...(options.own || []),
+        ...cells.flatMap((counts) => genes.map(([, g]) => counts[g])));
+      const top = [12, 30, 60, 120, 250].find((v) => v > 1.1 * most) || 1.2 * most;
+      chart.spec.x.domain = [0, top];
+      chart.spec.x.ticks = TICKS.filter((v) => v <= top);
+      chart.draw((pen, rows) => genes.forEach(([, g], i) => {
+        const { y, top: a, bottom: b } = rows[i];
+        pen.bar(pen.x(bars[i][0]), pen.x(bars[i][1]), a, b, "sky");
+        cells.forEach((counts, k) =>
+          pen.dot(pen.x(counts[g]), y + 5 * (k - (cells.length - 1) / 2), 4, "rose"));
+        if (options.own) pen.text(pen.x(options.own[i]), y + 6, "×", "cross halo", "middle");
+      }));
+      return cells[0].reduce((a, b) => a + b);
+    };
+  };
+
+  /* The kind that most of the 15 nearest cells have, and how many of them. */
+  living.nearest = (cells, z) => {
+    const distance = (a) => a.reduce((sum, v, i) => sum + (v - z[i]) ** 2, 0);
+    const order = cells.z.map((a, n) => [distance(a), n]).sort((a, b) => a[0] - b[0]);
+    const votes = {};
+    for (const [, n] of order.slice(0, 15)) votes[cells.type[n]] = (votes[cells.type[n]] || 0) + 1;
+    const [kind, of] = Object.entries(votes).sort((a, b) => b[1] - a[1])[0];
+    return { kind: Number(kind), of, cell: order[0][1] };
+  };
+
+  /* Names of the kinds as a list of coloured dots. */
+  living.legend = (parent, cells) => {
+    const list = living.add(parent, "ul", { class: "lv-legend" });
+    cells.kinds.forEach((name, i) => living.add(list, "li", {},
+      living.el("span", { class: "lv-swatch lv-round", style: `--ink: var(--lv-${cells.ink(i)})` }),
+      name));
+  };
+})(window.nbvaeLiving);

@@ -1,0 +1,110 @@
+"""A browser for the figures that move: Debian's Chromium, driven by Playwright."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+import samples
+from hands import DESK
+from playwright.sync_api import sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, without a window."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine; `apt-get install chromium` brings one")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page, and what it complained of and asked for."""
+
+    def __init__(self, browser, **options):
+        self.context = browser.new_context(**{"viewport": DESK, **options})
+        self.context.set_default_timeout(5000)  # milliseconds
+        self.page = self.context.new_page()
+        self.errors, self.requests = [], []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self.note)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def note(self, message):
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def fact(self, name):
+        """A number that the figure shows under this name."""
+        text = self.page.locator(f"[data-fact={name}]").first.inner_text()
+        return float(text.replace("−", "-").replace(",", "").replace("%", "").split()[0])
+
+    def slide(self, name, value):
+        """Set a slider, named by the beginning of its label, as a hand would."""
+        slider = self.page.get_by_role("slider", name=name).and_(self.page.locator("input"))
+        slider.evaluate("(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", value)
+
+
+@pytest.fixture
+def opened(browser):
+    """Open pages with any of Playwright's options: opened(address, java_script_enabled=False)."""
+    kept = []
+
+    def open_page(address, **options):
+        kept.append(Opened(browser, **options))
+        kept[-1].page.goto(address)
+        return kept[-1]
+
+    yield open_page
+    for page in kept:
+        page.context.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A page for each figure, NAME.html, with what it needs in it."""
+    folder = tmp_path_factory.mktemp("figures")
+    for name, figure in samples.FIGURES.items():
+        (folder / f"{name}.html").write_text(samples.document(figure()), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(folder):
+    """The address of that folder on loopback."""
+
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Silent, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def figure(opened, folder):
+    """Open the page of a figure from its file."""
+    return lambda name, **options: opened(f"file://{folder}/{name}.html", **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_other_figures():
+    """A figure without a sample would go untested."""
+    assert set(samples.FIGURES) == samples.scripts()

@@ -1,0 +1,34 @@
+"""A mouse and a finger that drag, and the screens that they drag on."""
+
+DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
+
+
+def drag_by_mouse(page, what, dx, dy=0.0):
+    """Press, move in steps, let go."""
+    x, y = middle(what)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for part in (0.3, 0.7, 1.0):
+        page.mouse.move(x + part * dx, y + part * dy)
+    page.mouse.up()
+
+
+def drag_by_finger(page, what, dx, dy=0.0):
+    """The same by touch, which Playwright only has for taps."""
+    x, y = middle(what)
+    session = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    send("touchStart", {"x": x, "y": y})
+    for part in (0.1, 0.4, 0.7, 1.0):
+        send("touchMove", {"x": x + part * dx, "y": y + part * dy})
+        page.wait_for_timeout(40)  # a browser takes one move a frame
+    send("touchEnd")
+
+
+def middle(what):
+    what.scroll_into_view_if_needed()
+    box = what.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -1,0 +1,142 @@
+"""The built pages that hold a figure: it wakes up beside everything else that a page loads."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from building import build
+from hands import PHONE
+from notebooks import ROOT
+
+pytestmark = pytest.mark.slow
+PAGES = {
+    "intro": 1, "01_counts": 1, "02_negative_binomial": 1, "03_generative_model": 1,
+    "04_inference": 3,
+}  # fmt: skip
+LARGEST = 2_000_000  # bytes that a page may load
+OURS = ".lv-stage"
+REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return build(ROOT, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Silent, directory=site)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_wake_up_from_a_server(name, address, opened):
+    page = opened(f"{address}/book/{name}.html")
+    page.page.wait_for_load_state("networkidle")
+    assert page.page.locator(OURS).count() == PAGES[name]
+    assert page.page.locator(f"{OURS} svg").count() >= 2 * PAGES[name]
+    assert page.errors == []
+    assert [url for url in page.requests if not url.startswith((address, "data:"))] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_wake_up_from_a_file(name, site, opened):
+    page = opened((site / "book" / f"{name}.html").as_uri())
+    page.page.wait_for_load_state("networkidle")
+    assert page.page.locator(OURS).count() == PAGES[name]
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_in_the_figures(name, theme, address, opened):
+    page = opened("about:blank")
+    page.context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
+                                 f"localStorage.setItem('theme', '{theme}')")  # fmt: skip
+    page.page.goto(f"{address}/book/{name}.html")
+    page.page.evaluate(REVEAL)
+    page.page.locator(OURS).first.wait_for()
+    found = Axe().run(page.page, context=OURS).response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_come_back_in_print(name, address, opened):
+    page = opened(f"{address}/book/{name}.html").page
+    page.locator(OURS).first.wait_for(state="attached")
+    hidden = page.locator("img.lv-still")
+    assert hidden.count() == PAGES[name]
+    assert not any(image.is_visible() for image in hidden.all())
+    page.emulate_media(media="print")
+    assert all(image.is_visible() for image in hidden.all())
+    assert not any(stage.is_visible() for stage in page.locator(OURS).all())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light_and_has_its_icons(name, address, opened):
+    page = opened("about:blank")
+    sizes = []
+    page.page.on("requestfinished", lambda r: sizes.append(r.sizes()["responseBodySize"]))
+    page.page.goto(f"{address}/book/{name}.html")
+    page.page.wait_for_load_state("networkidle")
+    assert 100_000 < sum(sizes) < LARGEST
+    assert page.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
+    assert not any(url.endswith(".js") and "fontawesome" in url for url in page.requests)
+
+
+def test_a_result_waits_for_the_readers_guess(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html", viewport=PHONE).page
+    forms, waiting = page.locator("form.predict"), page.locator(".predict-result.waits")
+    asked = forms.count()
+    assert asked == waiting.count() == 3
+    assert not waiting.first.is_visible()
+    forms.first.get_by_role("textbox", name="Your guess").fill("half of them")
+    page.keyboard.press("Enter")
+    assert forms.count() == waiting.count() == asked - 1
+    told = page.locator("p.predict")
+    assert told.inner_text() == "You said: half of them"
+    page.reload()
+    assert page.locator("p.predict").inner_text() == "You said: half of them"
+    assert page.locator("form.predict").count() == asked - 1
+
+
+def test_results_are_there_in_print_and_without_scripts(address, opened):
+    name = f"{address}/book/02_negative_binomial.html"
+    page = opened(name).page
+    page.emulate_media(media="print")
+    assert all(box.is_visible() for box in page.locator(".predict-result").all())
+    page = opened(name, java_script_enabled=False).page
+    assert page.locator("form.predict, .predict-result").count() == 0
+
+
+def test_a_link_into_a_result_opens_it(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    inside = page.locator(".predict-result.waits [id]").first.get_attribute("id")
+    page.goto(f"{address}/book/02_negative_binomial.html#{inside}")
+    page.reload()
+    assert page.locator(f"[id='{inside}']").is_visible()
+
+
+def test_solutions_are_named_and_open_in_print(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    assert page.get_by_text("Show solution", exact=True).count() == 5
+    assert page.get_by_text("Show the code of the figure", exact=True).count() >= 5
+    assert "SOLUTION" not in page.content()
+    closed = page.locator(".bd-article details:not([open])")
+    before = closed.count()
+    assert before >= 10
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert closed.count() == 0
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert closed.count() == before
