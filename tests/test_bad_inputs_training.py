@@ -226,7 +226,7 @@ RUNS = {
     "no identity": entry("identity"),
     "no split": entry("identity", "split"),
     "another split": entry("identity", "split", value=["x"]),
-    "another module": entry("identity", "module", value=["Other()"]),
+    "another module": entry("identity", "module", value=["module = Other"]),
     "parts of a module": entry("identity", "module", value=[]),
 }
 

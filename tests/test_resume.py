@@ -325,12 +325,24 @@ def with_tanh(module):
 @pytest.mark.parametrize(
     ("first", "other", "words"),
     [
-        (NBVAE, Doubled, r"NBVAE\(.* there, module = Doubled"),
+        (NBVAE, Doubled, "module is NBVAE there and Doubled here"),
         (NBVAE, lambda *a, **o: with_likelihood(NBVAE(*a, **o)), "_poisson_log_prob"),
-        (NBVAE, lambda *a, **o: with_another_loss(NBVAE(*a, **o)), "loss=.*<lambda>"),
-        (NBVAE, lambda *a, **o: with_link(NBVAE(*a, **o)), r"module\.decoder = MLP\(link=softmax"),
-        (NBVAE, lambda *a, **o: with_tanh(NBVAE(*a, **o)), r"mean_encoder\.layers\.1 = Tanh"),
-        (Tempered, lambda *a, **o: with_beta(Tempered(*a, **o)), r"beta=4\.0"),
+        (
+            NBVAE,
+            lambda *a, **o: with_another_loss(NBVAE(*a, **o)),
+            "module.loss is missing there and .*<lambda> here",
+        ),
+        (NBVAE, lambda *a, **o: with_link(NBVAE(*a, **o)), r"module\.decoder\.link is .* here"),
+        (
+            NBVAE,
+            lambda *a, **o: with_tanh(NBVAE(*a, **o)),
+            r"mean_encoder\.layers\.1 is ReLU\(\) there and Tanh\(\) here",
+        ),
+        (
+            Tempered,
+            lambda *a, **o: with_beta(Tempered(*a, **o)),
+            r"module\.beta is missing there and 4\.0 here",
+        ),
     ],
 )
 def test_a_run_of_another_module_is_refused(small, tmp_path, monkeypatch, first, other, words):
@@ -468,3 +480,34 @@ def test_files_of_a_module_of_other_genes_are_refused(small, tmp_path, change):
     with pytest.raises(CheckpointError, match="other genes"):
         Trainer(**SETTINGS).fit(other, change(small), checkpoint=tmp_path / "run.pt")
     Trainer.load(tmp_path / "model.pt", NBVAE(12, 2))  # which has no names to compare
+
+
+class Counting(NBVAE):
+    """Counts its own steps, and weights its KL."""
+
+    def __init__(self, weight=1.0):
+        super().__init__(12, 2, n_hidden=16)
+        self.calls, self.weight = 0, weight
+
+    def forward(self, x, *, kl_weight=1.0, **others):
+        self.calls += 1
+        return super().forward(x, kl_weight=kl_weight * self.weight, **others)
+
+
+def test_what_training_itself_changes_is_no_other_module(small, tmp_path, monkeypatch):
+    """A module that counts its calls is the one that was cut, whatever it has counted since."""
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(2, patch)
+        Trainer(**SETTINGS).fit(Counting(), small, checkpoint=tmp_path / "run.pt")
+    resumed = Counting()
+    resumed.calls = 77
+    history = Trainer(**SETTINGS).fit(resumed, small, checkpoint=tmp_path / "run.pt")
+    assert len(history) == 6 and resumed.calls > 77
+
+
+def test_another_weight_of_a_loss_is_another_module(small, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        cut_after(2, patch)
+        Trainer(**SETTINGS).fit(Counting(), small, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match=r"module\.weight is 1\.0 there and 4\.0 here"):
+        Trainer(**SETTINGS).fit(Counting(4.0), small, checkpoint=tmp_path / "run.pt")

@@ -6,7 +6,7 @@ trained on before the interruption, and the held-out ELBO is none any more.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from anndata import AnnData
@@ -63,43 +63,69 @@ def fingerprint(
     }
 
 
+def moved_by_training(module: TrainableModule, before: list[str]) -> list[str]:
+    """Name what a module has changed itself since it was described, as one that counts its calls.
+
+    That is part of its state, not of what it is.
+    """
+    return [line.partition(" = ")[0] for line in set(before) - set(described(module))]
+
+
 def check_same(
-    theirs: dict[str, list[str]], ours: dict[str, list[str]], path: object, way_out: str
+    theirs: dict[str, list[str]],
+    ours: dict[str, list[str]],
+    moved: Collection[str],
+    path: object,
+    way_out: str,
 ) -> None:
     """Compare the fingerprint in a file with that of the run that would go on.
+
+    Args:
+        theirs: the one in the file.
+        ours: the other.
+        moved: what of the module need not agree; from ``moved_by_training``.
+        path: the file.
+        way_out: what to do if they differ.
 
     Raises:
         CheckpointError: they differ; in what.
 
     """
-    for one, other in zip(theirs["module"], ours["module"], strict=False):
-        if one != other:
+    there, here = (dict(line.split(" = ", 1) for line in of["module"]) for of in (theirs, ours))
+    for name in [*here, *there]:
+        one, other = (of.get(name, "missing") for of in (there, here))
+        if one != other and name not in moved:
             raise CheckpointError(
-                f"{str(path)!r} belongs to a run of another module: {one} there, {other} here. "
-                f"{way_out}"
+                f"{str(path)!r} belongs to a run of another module: {name} is {one} there and "
+                f"{other} here. {way_out}"
             )
-    for part in ("module", *OTHER):
+    for part, words in OTHER.items():
         if theirs[part] != ours[part]:
-            words = OTHER.get(part, "of another module")
             raise CheckpointError(f"{str(path)!r} belongs to a run {words}. {way_out}")
 
 
 def described(module: TrainableModule) -> list[str]:
     """Say what each part of a module is, beside its weights: its class and its settings."""
     if not isinstance(module, nn.Module):
-        return [type(module).__name__]
-    return [_part(name, part) for name, part in module.named_modules(prefix="module")]
+        return [f"module = {type(module).__name__}"]
+    return [
+        line for name, part in module.named_modules(prefix="module") for line in _part(name, part)
+    ]
 
 
-def _part(name: str, part: nn.Module) -> str:
+def _part(name: str, part: nn.Module) -> Iterator[str]:
     """Name a part's class, and what was set on it: numbers, words and functions."""
     kind = type(part).__name__
     if type(part).__module__.startswith("torch."):
-        return f"{name} = {kind}({part.extra_repr()})"
+        yield f"{name} = {kind}({part.extra_repr()})"
+        return
+    yield f"{name} = {kind}"
     own = {key: value for key, value in vars(part).items() if key not in NOT_COMPARED}
     own["likelihood"] = getattr(own.get("likelihood"), "log_prob", None)
-    words = {key: _word(value) for key, value in own.items() if not key.startswith("_")}
-    return f"{name} = {kind}({', '.join(f'{k}={word}' for k, word in words.items() if word)})"
+    for key, value in own.items():
+        word = "" if key.startswith("_") else _word(value)
+        if word:
+            yield f"{name}.{key} = {word}"
 
 
 def _word(value: object) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nbvae.files import CheckpointError, read, write_atomically
 from nbvae.module.protocol import TrainableModule
 from nbvae.train.checkpoint import check_fits, complete, weights_of
-from nbvae.train.fingerprint import check_same
+from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 3"
@@ -79,6 +79,7 @@ class TrainingState:
             "format": FORMAT,
             "settings": asdict(self.settings),
             "identity": self.identity,
+            "moved": moved_by_training(self.module, self.identity["module"]),
             **weights_of(self.module),
             "optimizer": self.optimizer.state_dict(),
             "progress": {name: getattr(self, name) for name in PROGRESS},
@@ -99,7 +100,7 @@ class TrainingState:
             progress = {name: content["progress"][name] for name in PROGRESS}
             for weights in (content["weights"], progress["best_weights"]):
                 check_fits(self.module, content | {"weights": weights}, path)
-            check_same(content["identity"], self.identity, path, WAY_OUT)
+            check_same(content["identity"], self.identity, content["moved"], path, WAY_OUT)
             self.optimizer.load_state_dict(content["optimizer"])
             for group in self.optimizer.param_groups:  # the part before may have run elsewhere
                 group["capturable"] = self._on_gpu()

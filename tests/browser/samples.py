@@ -109,4 +109,5 @@ def document(figure):
 <style>body {{ font-family: sans-serif; margin: 16px auto; max-width: 760px }}
 {living.style()}</style></head><body><main><h1>Figure</h1><div class="cell_output">
 <img alt="a picture with the same message" src="data:image/png;base64,{image}">
-{figure.light_html()}</div></main><script>{living.script()}</script></body></html>"""
+<div class="output text_html">{figure.light_html()}</div></div></main>
+<script>{living.script()}</script></body></html>"""

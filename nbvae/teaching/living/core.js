@@ -43,7 +43,8 @@
   function hideStill(box) {
     const figure = document.getElementById(box.dataset.still || "");
     if (figure) figure.prepend(box); // above the caption
-    const near = figure || box.closest(".cell_output, .jp-OutputArea, #output-area, .output");
+    const near = figure || [".cell_output", ".jp-OutputArea", "#output-area", ".output"]
+      .map((place) => box.closest(place)).find(Boolean); // the site, JupyterLab, Colab, others
     if (!near) return;
     for (const image of near.querySelectorAll("img")) {
       if (!box.contains(image)) image.classList.add("lv-still");

@@ -78,12 +78,21 @@
     }
 
     function drawMap() {
-      chart.draw((pen) => cells.kinds.forEach((name, kind) => {
-        const own = cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
-        if (own.length < 30) return; // the legend has the rare ones
-        const middle = (i) => own.map((n) => at(n)[i]).sort((a, b) => a - b)[own.length >> 1];
-        pen.text(pen.x(middle(0)), pen.y(middle(1)), name, "strong halo", "middle");
-      }));
+      const own = (kind) => cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
+      const kinds = cells.kinds.map((name, kind) => ({ name, cells: own(kind) }))
+        .filter((kind) => kind.cells.length)
+        .sort((a, b) => b.cells.length - a.cells.length);
+      chart.draw((pen) => {
+        const taken = []; // the legend has the names that find no room
+        for (const { name, cells: inside } of kinds) {
+          const middle = (i) => inside.map((n) => at(n)[i]).sort((a, b) => a - b)[inside.length >> 1];
+          const [x, y, half] = [pen.x(middle(0)), pen.y(middle(1)), 4 * name.length];
+          const clear = taken.every((t) => Math.abs(t.y - y) > 18 || Math.abs(t.x - x) > t.half + half);
+          if (!clear || x - half < pen.left || x + half > pen.right) continue;
+          taken.push({ x, y, half });
+          pen.text(x, y, name, "strong halo", "middle");
+        }
+      });
       chart.points(cells.z.map((_, n) => ({
         x: at(n)[0], y: at(n)[1], r: 3.2, ink: cells.ink(cells.type[n]),
       })));

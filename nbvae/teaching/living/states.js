@@ -50,7 +50,7 @@
       });
       const most = Math.max(...bars.map((b) => b[1]), ...(options.own || []),
         ...cells.flatMap((counts) => genes.map(([, g]) => counts[g])));
-      const top = [12, 30, 60, 120, 250].find((v) => v > 1.1 * most) || 1.2 * most;
+      const top = [12, 30, 60, 120, 180, 250].find((v) => v > 1.1 * most) || 1.2 * most;
       chart.spec.x.domain = [0, top];
       chart.spec.x.ticks = TICKS.filter((v) => v <= top);
       chart.draw((pen, rows) => genes.forEach(([, g], i) => {
