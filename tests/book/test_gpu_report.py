@@ -1,10 +1,11 @@
 """What the report, the README and the chapters say of a GPU is what was measured there."""
 
+import ast
 import re
 
 import pandas as pd
 import pytest
-from notebooks import ROOT
+from notebooks import BOOK, ROOT, read
 
 from benchmarks import gpu, report_gpu, results
 
@@ -71,3 +72,27 @@ def test_what_the_report_says():
 def test_what_the_readme_says():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"{sooner(128)} times" in text and f"{sooner(1024)} times" in text
+
+
+def test_what_chapter_6_says():
+    text = "".join(cell.source for cell in read(BOOK / "06_training.ipynb").cells)
+    runs = [line for line in LINES if line["part"] == "sample"]
+    for device, before in (("cuda", "the default run took "), ("cpu", "machine's CPU took ")):
+        took = [line["fit_s"] for line in runs if line["device"] == device]
+        assert f"{before}{min(took):.1f} to {max(took):.1f} s" in text
+    (whole,) = [r["fit_s"] for r in LINES if r["part"] == "whole" and r["batch_size"] == 128]
+    assert f"{whole:.1f} s on the 68,579 cells" in text
+
+
+def test_what_chapter_11_says():
+    quoted = {}
+    for cell in read(BOOK / "11_fast.ipynb").cells:
+        if cell.cell_type == "code" and "ON_GPU =" in cell.source:
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Assign):
+                    quoted[node.targets[0].id] = ast.literal_eval(node.value)
+    for batch_size, ways in quoted["ON_GPU"].items():
+        for way, shown in ways.items():
+            assert round(seconds(way, batch_size), 2) == shown
+    step = next(line for line in LINES if line["part"] == "steps" and line["batch_size"] == 128)
+    assert quoted["LAUNCHED"] == (round(1e3 * step["eager_ms"]), round(step["kernels"]))
