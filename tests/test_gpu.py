@@ -308,7 +308,7 @@ FUNCTIONS = {
     "denoised": lambda m, a: expression.denoised(m, a, n_samples=3),
     "denoised_all": lambda m, a: expression.denoised(m, a, n_samples=2, covariates="all"),
     "de": lambda m, a: (
-        expression.differential_expression(m, a, *groups(a), n_samples=1500)
+        expression.differential_expression(m, a, *groups(a), covariates="own", n_samples=1500)
         .sort_index()[["lfc_mean", "lfc_std", "scale1", "scale2"]]
         .to_numpy()
     ),

@@ -45,8 +45,11 @@ class TrainerSettings:
                 raise ValueError(str(error)) from None
         if self.max_epochs is not None:
             self._check_warmup(self.max_epochs)
-        if self.holdout_fraction == 0:
-            self._check_nothing_needs_held_out_cells()
+        if self.holdout_fraction == 0 and self.patience is not None:
+            raise ValueError(
+                f"patience={self.patience} compares the ELBO of held-out cells, but "
+                "holdout_fraction=0 holds no cells out. Leave patience away, or hold some out."
+            )
 
     def epochs_for(self, n_cells: int) -> int:
         """Return ``max_epochs``, or what it is by default for so many training cells."""
@@ -92,15 +95,6 @@ class TrainerSettings:
                 f"({max_epochs}): training would end before the loss is the ELBO. "
                 "Raise max_epochs or shorten the warm-up."
             )
-
-    def _check_nothing_needs_held_out_cells(self) -> None:
-        for name, what in (("patience", "compares their ELBO"), ("stratify_by", "chooses them")):
-            value = getattr(self, name)
-            if value is not None:
-                raise ValueError(
-                    f"{name}={value!r} {what}, but holdout_fraction=0 holds no cells out. "
-                    f"Leave {name} away, or hold some out."
-                )
 
 
 def _number(name: str, value: Any, bounds: str) -> float:
