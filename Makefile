@@ -24,7 +24,7 @@ SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 help:
 	@echo "make book     build the site into $(SITE)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
-	@echo "make check    run the quick tests, in a minute: after each change"
+	@echo "make check    run the quick tests, in two or three minutes: after each change"
 	@echo "make test     run all tests and every notebook"
 	@echo "make robust   run them with other seeds and as on lesser processors (hours)"
 	@echo "make parity   compare the loss with that of scvi-tools"
