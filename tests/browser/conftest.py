@@ -34,7 +34,7 @@ class Opened:
 
     def __init__(self, browser, **options):
         self.context = browser.new_context(**{"viewport": DESK, **options})
-        self.context.set_default_timeout(20_000)  # milliseconds; a busy machine is slow
+        self.context.set_default_timeout(60_000)  # milliseconds; a busy machine is slow
         self.page = self.context.new_page()
         self.errors, self.requests = [], []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
