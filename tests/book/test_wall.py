@@ -30,6 +30,7 @@ class Side:
         if self.process == 0:
             try:
                 here.close()
+                torch.set_num_threads(1)  # threads do not outlive a fork; numba's raise the number
                 link = wall.Link(there, networks=True)
                 link.send(function)
                 link.serve()
