@@ -272,6 +272,8 @@ def _as_data(thing: Any) -> Any:
     for plain in (int, float, str):
         if isinstance(thing, plain):
             return plain, (plain(thing),)
+    if kind.__module__ in ("fractions", "decimal"):
+        return float, (float(thing),)
     for sequence in (tuple, list):
         if isinstance(thing, sequence):
             return sequence, (list(thing),)

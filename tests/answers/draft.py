@@ -110,9 +110,10 @@ def neg_elbo_by_scipy(x, qz_mean, qz_logvar, log_px_scale, log_theta):
         kl = 0.5 * float((m**2 + v.exp() - 1 - v).sum())
         log_prob = stats.nbinom.logpmf(row, theta, theta / (theta + mean))
         tiny = row > 0  # where θ/(θ + μ) rounds to 1 scipy has log 0
-        log_prob[tiny] = -row[tiny] * np.log1p(theta / mean)[tiny] - theta[tiny] * np.log1p(
-            mean / theta
-        )[tiny] + [np.log1p((t - 1) / np.arange(1, c + 1)).sum() for c, t in zip(
+        theta_t, mean_t = theta[tiny], mean[tiny]
+        log_prob[tiny] = -row[tiny] * np.log1p(theta_t / mean_t) - theta_t * np.log1p(
+            mean_t / theta_t
+        ) + [np.log1p((t - 1) / np.arange(1, c + 1)).sum() for c, t in zip(
             row[tiny], theta[tiny], strict=True)]  # fmt: skip
         values.append(kl - log_prob.sum())
     return values
