@@ -11,7 +11,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, nb_log_prob
+from nbvae import NBVAE, evaluation, nb_log_prob
 from nbvae.teaching import living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 
@@ -78,6 +78,20 @@ LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
 
 
+def several_maps():
+    """Maps of the table by chance, two for each of three numbers of neighbours."""
+    rng = np.random.default_rng(3)
+    return {number: [rng.normal(size=(60, 2)) for _ in range(2)] for number in (5, 15, 50)}
+
+
+def latent():
+    """Posteriors of its cells, by chance, too."""
+    rng = np.random.default_rng(4)
+    return evaluation.Latent(rng.normal(size=(60, 10)), rng.uniform(0.2, 1, size=(60, 10)))
+
+
+PLANE = np.random.default_rng(5).normal(size=(60, 2))
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -86,6 +100,9 @@ FIGURES = {
     "state_by_hand": lambda: living.state_by_hand(untrained(), table(), SHOWN, cell=3),
     "latent_map": lambda: living.latent_map(
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
+    ),
+    "many_maps": lambda: living.many_maps(
+        table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),

@@ -3,6 +3,7 @@
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
+from nbvae.teaching.living.maps import many_maps
 from nbvae.teaching.living.states import latent_map, state_by_hand
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "catch_rate",
     "gradient_race",
     "latent_map",
+    "many_maps",
     "negative_binomial",
     "q_by_hand",
     "script",
