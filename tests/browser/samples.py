@@ -90,6 +90,16 @@ def latent():
     return evaluation.Latent(rng.normal(size=(60, 10)), rng.uniform(0.2, 1, size=(60, 10)))
 
 
+def expected():
+    """Counts, means of two draws of z and θ, as of a model that is too unsure by a factor of 4."""
+    rng = np.random.default_rng(6)
+    mean = rng.gamma(2, 2, size=(1, 50, 6)) * rng.uniform(0.9, 1.1, size=(2, 50, 6))
+    theta = np.array([0.5, 1.0, 2.0, 2.0, 3.0, 5.0])
+    true = 4 * theta
+    counts = rng.negative_binomial(true, true / (true + mean.mean(axis=0)))
+    return counts, mean, theta
+
+
 PLANE = np.random.default_rng(5).normal(size=(60, 2))
 
 FIGURES = {
@@ -105,6 +115,7 @@ FIGURES = {
         table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }
 

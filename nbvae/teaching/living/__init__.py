@@ -1,6 +1,7 @@
 """Figures that a reader can move: in the page without a kernel, in a notebook with one."""
 
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
+from nbvae.teaching.living.criticism import calibration
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
 from nbvae.teaching.living.maps import many_maps
@@ -8,6 +9,7 @@ from nbvae.teaching.living.states import latent_map, state_by_hand
 
 __all__ = [
     "LivingFigure",
+    "calibration",
     "catch_rate",
     "gradient_race",
     "latent_map",

@@ -32,6 +32,8 @@
       return Array.from(near.subarray(k * i, k * (i + 1)), (j) => [j, far[j] <= last]);
     }
 
+    living.add(stage, "p", { class: "lv-hint" }, "Touch a cell. Lines lead to its " +
+      `${k} nearest neighbours in z; dashed, with a ring: not among its ${k} nearest here.`);
     const sliders = living.add(stage, "div", { class: "lv-row" });
     living.slider(sliders, {
       label: "seed of the map", min: 0, max: maps[0].length - 1, step: 1, value: 0, text: String,
@@ -103,8 +105,6 @@
       ["plane", "for all cells, on the right"],
       ["related", "distances between types, map against z: correlation"],
     ]);
-    living.add(stage, "p", { class: "lv-hint" }, "Touch a cell. Lines lead to its " +
-      `${k} nearest neighbours in z; dashed, with a ring: not among its ${k} nearest here.`);
     let legend = living.legend(stage, cells);
 
     function draw() {
