@@ -52,13 +52,13 @@ def many_maps(
 
     values = {
         **kinds_of(adata),
-        "cell": cell,
         "start": min(1, len(maps) - 1),
         "numbers": list(maps),
         "titles": ["UMAP of the latent means", title],
         "genes": [[gene, whole(adata[:, gene].X.toarray().ravel())] for gene in genes],
     }
     trained = {
+        "cell": int(cell),
         "near": whole(near),
         "width": packed(latent.sd.mean(axis=1), "<f2"),
         "maps": [[placed(turned(points, first)) for points in of] for of in maps.values()],
