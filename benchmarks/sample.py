@@ -61,7 +61,7 @@ def table(rows: pd.DataFrame) -> str:
     for name, own in rows.groupby("name", sort=False):
         bound = "" if own.neg_elbo.isna().all() else span(own.neg_elbo, 0)
         scores = [span(own[score], 2) for score in ("ari", "nmi", "silhouette")]
-        lines.append(f"| {name} | {' | '.join([bound, *scores])} |")
+        lines.append(f"| {name} | {bound} | {' | '.join(scores)} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 
