@@ -7,6 +7,7 @@ import torch
 from anndata import AnnData
 
 from nbvae._arguments import whole_number
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.decoding import known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
@@ -22,7 +23,7 @@ def denoised(
     *,
     layer: str | None = None,
     genes: Any = None,
-    covariates: str = "own",
+    covariates: Way = "own",
     n_samples: int = 25,
     seed: int = 0,
 ) -> np.ndarray:
@@ -36,9 +37,11 @@ def denoised(
         layer: the layer that holds the counts; the module's own when left out.
         genes: the genes to return, in this order: names, column numbers of ``adata`` or a mask of
             them; all that the module models when left out, in the order of ``adata``.
-        covariates: "own" decodes each cell with its own level, a level's name all cells with that
-            one, and "all" with each level in turn and averages, so that cells of two batches can
-            be compared. Without covariates both are the same.
+        covariates: "own" decodes each cell with its own; a level, or {"donor": "d1",
+            "percent_mito": 5.0}, as if all cells had that, with the rest as it is; "all" with each
+            combination of levels in turn (numbers at their means) and averages, so that cells of
+            two batches can be compared; {"batch": "all"} with each level of one. Without
+            covariates both are the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
 

@@ -149,22 +149,22 @@ def test_gathering_never_waits():
 
 @pytest.mark.parametrize("pieces", [False, True])
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
-@pytest.mark.parametrize("with_covariates", [False, True])
+@pytest.mark.parametrize("keys", [(), ("group",), ("run", "percent_mito", "group")], ids=len)
 def test_it_trains_as_the_loop_does(
-    small, monkeypatch, request, in_doubles, likelihood, with_covariates, pieces
+    told, monkeypatch, request, in_doubles, likelihood, keys, pieces
 ):
     """Else a GPU would end with another model than a CPU. Same order and noise, float64, 1e-10."""
     arguments = {"likelihood": likelihood}
-    if with_covariates:
-        arguments |= {"covariates": Covariates.of(small, "group"), "encode_covariates": True}
+    if keys:
+        arguments |= {"covariates": Covariates.of(told, *keys), "encode_covariates": True}
     settings = {"kl_warmup_epochs": 2, "max_epochs": 3}
     expected = model(**arguments).double()
-    _, history = fit(small, expected, **settings)
+    _, history = fit(told, expected, **settings)
     request.getfixturevalue("as_on_a_gpu")
     if pieces:
         request.getfixturevalue("in_pieces")
     module = model(**arguments).double()
-    _, ours = fit(small, module, **settings)
+    _, ours = fit(told, module, **settings)
     pd.testing.assert_frame_equal(ours, history, rtol=1e-10)
     for name, weights in expected.state_dict().items():
         torch.testing.assert_close(module.state_dict()[name], weights, rtol=1e-9, atol=1e-10)

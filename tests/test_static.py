@@ -115,21 +115,21 @@ def step_of(module, x, loss, **options):
     return [*output, *(w.grad.clone() for w in module.parameters() if w.grad is not None)]
 
 
-def covariates_for(small, with_covariates):
-    if not with_covariates:
+def covariates_for(told, keys):
+    if not keys:
         return {}, None
-    covariates = Covariates.of(small, "group")
-    design = torch.from_numpy(covariates.design(small)).double()
+    covariates = Covariates.of(told, *keys)
+    design = torch.from_numpy(covariates.design(told)).double()
     return {"covariates": covariates, "encode_covariates": True}, design
 
 
-@pytest.mark.parametrize("with_covariates", [False, True])
+@pytest.mark.parametrize("keys", [(), ("group",), ("run", "percent_mito", "group")], ids=len)
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_static_step_is_a_plain_step(small, likelihood, with_covariates, monkeypatch):
+def test_a_static_step_is_a_plain_step(told, likelihood, keys, monkeypatch):
     """Else a GPU would train another model than the book derives. Float64, 1e-10."""
-    arguments, design = covariates_for(small, with_covariates)
+    arguments, design = covariates_for(told, keys)
     module = NBVAE(12, 2, likelihood=likelihood, **arguments).double()
-    x, noise = torch.from_numpy(small.X.toarray()).double(), torch.randn(53, 2).double()
+    x, noise = torch.from_numpy(told.X.toarray()).double(), torch.randn(53, 2).double()
     options = {"covariates": design, "kl_weight": 0.7, "noise": noise}
     expected = step_of(module, x, NBVAE.__call__, **options)
     monkeypatch.setattr(distributions, "SEARCHED_ON", ())

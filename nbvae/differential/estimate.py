@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 from torch import Tensor
 
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.decoding import px_scale_as
 from nbvae.evaluation import BATCH_SIZE, device_of
@@ -59,7 +60,7 @@ class Comparison(NamedTuple):
 
 
 def moments(
-    module: LatentModule, table: CellTable, rows: np.ndarray, covariates: str, n_samples: int
+    module: LatentModule, table: CellTable, rows: np.ndarray, covariates: Way, n_samples: int
 ) -> Moments:
     """Decode some cells and sum what the comparison needs; no table of all cells is kept.
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from nbvae._arguments import kind_of, true_or_false
+from nbvae._messages import shown
 from nbvae.data.covariates import Covariates
 
 
@@ -44,7 +45,7 @@ def check_design(design: Tensor | None, covariates: Covariates | None) -> None:
         given = "none were given" if design is None else f"not {kind_of(design)} of shape {shape}"
         raise ValueError(
             f"This module needs covariates of shape (cells, {width}), {given}: pass covariates="
-            f"module.covariates.design(adata), from obs[{covariates.key!r}], as a tensor."
+            f"module.covariates.design(adata), from obs[[{shown(covariates.keys)}]], as a tensor."
         )
 
 

@@ -15,6 +15,7 @@ for counts, Lopez et al. 2018).
 Shapes: N cells in a minibatch, G genes, K latent dimensions, C columns of covariates.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
 from nbvae.data.counts import count_matrix
-from nbvae.data.covariates import Covariates, as_covariates
+from nbvae.data.covariates import Covariates, as_covariates, covariates_from
 from nbvae.module.checks import check_design, check_shape, may_encode, weights_type
 from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
@@ -87,7 +88,7 @@ class NBVAE(nn.Module):
         n_latent: K, the length of z.
         n_hidden: width of the hidden layer of the networks.
         likelihood: "nb", "poisson" or "zinb" (zero-inflated NB), a name from ``LIKELIHOODS``.
-        covariates: from ``Covariates.of(adata, key)``; the decoder is told them.
+        covariates: from ``Covariates.of(adata, "batch", …)``; the decoder is told them.
         encode_covariates: tell the encoders, too.
 
     Attributes:
@@ -116,7 +117,7 @@ class NBVAE(nn.Module):
         self.n_latent = n_latent = whole_number("n_latent", n_latent)
         self.n_hidden = n_hidden = whole_number("n_hidden", n_hidden)
         self.likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
-        self.covariates = as_covariates(covariates)
+        self.covariates = None if covariates is None else as_covariates(covariates)
         self.encode_covariates = may_encode(encode_covariates, self.covariates)
         self.genes: tuple[str, ...] | None = None
         self.layer: str | None = None
@@ -146,7 +147,7 @@ class NBVAE(nn.Module):
         layer: str | None = None,
         n_hidden: int = 128,
         likelihood: str = "nb",
-        covariates: Covariates | None = None,
+        covariates: Covariates | str | Sequence[str] | None = None,
         encode_covariates: bool = False,
         seed: int | None = None,
     ) -> Self:
@@ -164,7 +165,8 @@ class NBVAE(nn.Module):
             layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.
             likelihood: "nb", "poisson" or "zinb".
-            covariates: what the decoder is told beside z.
+            covariates: what the decoder is told beside z: columns of ``obs``, as in
+                ``["batch", "donor", "percent_mito"]``, or ``Covariates``.
             encode_covariates: tell the encoders, too.
             seed: of the weights that are drawn; None: PyTorch's own random numbers go on.
 
@@ -174,13 +176,14 @@ class NBVAE(nn.Module):
 
         """
         counts = count_matrix(adata, layer=layer)
+        told = covariates_from(adata, covariates)
         with seeded(seed):
             module = cls(
                 adata.n_vars,
                 n_latent,
                 n_hidden=n_hidden,
                 likelihood=likelihood,
-                covariates=covariates,
+                covariates=told,
                 encode_covariates=encode_covariates,
             )
         module.genes = tuple(map(str, adata.var_names))

@@ -74,6 +74,6 @@ def _type(weight: Any) -> str:
     return str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
 
 
-def _covariates(module: TrainableModule) -> list[str] | None:
+def _covariates(module: TrainableModule) -> list[dict[str, Any]] | None:
     covariates = covariates_of(module)
-    return None if covariates is None else [covariates.key, *covariates.levels]
+    return None if covariates is None else covariates.stored()

@@ -49,7 +49,7 @@ def fingerprint(
     """
     covariates = covariates_of(module)
     labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
-    told = [] if covariates is None else [covariates.key, *covariates.levels]
+    told = [] if covariates is None else covariates.stored()
     design = np.empty((0, 0)) if table.design is None else table.design
     starts = table.counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
     genes = table.counts.indices.astype(np.int32, copy=False)
@@ -135,7 +135,7 @@ def _word(value: object) -> str:
     return getattr(value, "__qualname__", type(value).__name__) if callable(value) else ""
 
 
-def _of_words(words: Iterable[str]) -> str:
+def _of_words(words: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()
 
 

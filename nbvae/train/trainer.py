@@ -31,7 +31,7 @@ from nbvae.train.history import as_history
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
-FORMAT = "nbvae checkpoint 4"
+FORMAT = "nbvae checkpoint 5"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from world import FUNCTIONS, SIZES
 
 from nbvae import MLP, NBVAE, CellTable, Covariates, count_matrix, evaluation, expression
+from nbvae.data.covariate import Category, Number
 
 NOT_ANNDATA = {
     "an array": (lambda w: w.adata.X.toarray(), "AnnData(counts)"),
@@ -77,6 +78,17 @@ NOT_COVARIATES = {
     "a Series": (pd.Series(["d1", "d2"]), "Covariates.of"),
     "True": (True, "Covariates.of"),
 }
+NOT_NAMED = {
+    "a missing column": (["donor", "run"], KeyError, "no column 'run'"),
+    "a missing name": ("run", KeyError, "no column 'run'"),
+    "no names": ([], ValueError, "none"),
+    "one twice": (["donor", "donor"], ValueError, "each once"),
+    "a number": (3, TypeError, "['batch', 'donor']"),
+    "numbers": ([0, 1], TypeError, "['batch', 'donor']"),
+    "a Series": (pd.Series(["d1", "d2"]), TypeError, "pandas.Series"),
+    "True": (True, TypeError, "bool"),
+}
+NAMED = {"a string": "donor", "a list": ["donor"], "a tuple": ("donor",)}
 TABLE = [
     *(
         Case(
@@ -144,19 +156,44 @@ TABLE = [
     ),
     Case(
         "levels twice",
-        lambda w: NBVAE(8, covariates=Covariates("donor", ("a", "a"))),
+        lambda w: NBVAE(8, covariates=Covariates((Category("donor", ("a", "a")),))),
         Error(ValueError, "'a'"),
     ),
     Case(
         "no levels",
-        lambda w: NBVAE(8, covariates=Covariates("donor", ())),
+        lambda w: NBVAE(8, covariates=Covariates((Category("donor", ()),))),
         Error(ValueError, "none"),
+    ),
+    Case("no columns", lambda w: NBVAE(8, covariates=Covariates(())), Error(ValueError, "none")),
+    Case(
+        "no spread",
+        lambda w: NBVAE(8, covariates=Covariates((Number("age", 30.0, 0.0),))),
+        Error(ValueError, "'age'"),
+    ),
+    *(
+        Case(
+            f"for_counts, covariates are {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, covariates=value, **SIZES),
+            Error(kind, word),
+        )
+        for name, (value, kind, word) in NOT_NAMED.items()
+    ),
+    *(
+        Case(
+            f"for_counts, covariates named by {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, covariates=value, **SIZES).covariates,
+            lambda w: w.covariates,
+        )
+        for name, value in NAMED.items()
     ),
     Case(
         "levels of numpy",
         lambda w: (
             NBVAE(
-                8, covariates=Covariates(np.str_("donor"), list(np.array(["d1", "d2", "d3"])))
+                8,
+                covariates=Covariates(
+                    [Category(np.str_("donor"), list(np.array(["d1", "d2", "d3"])))]
+                ),
             ).covariates
         ),
         lambda w: w.covariates,
