@@ -15,14 +15,8 @@ from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob,
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.mlp import MLP
-from nbvae.module.nbvae import (
-    NBVAE,
-    GenerativeOutput,
-    InferenceOutput,
-    LossOutput,
-    kl_to_standard_normal,
-    reparametrise,
-)
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
+from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.settings import TrainerSettings

@@ -29,6 +29,8 @@ def denoised(
 ) -> np.ndarray:
     """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
 
+    With size factors ρ is no share, but the expected count per unit of them.
+
     Zero inflation is left out: ρ is what a gene's share would be if no count were lost.
 
     Args:
@@ -46,7 +48,7 @@ def denoised(
         seed: seed of these draws.
 
     Returns:
-        (n_cells, n_genes), float32. With all genes the rows sum to 1.
+        (n_cells, n_genes), float32. With all genes, and without size factors, the rows sum to 1.
 
     Raises:
         CountsError, TypeError: as in ``CellTable.of``.
@@ -80,7 +82,8 @@ def posterior_predictive(
 ) -> np.ndarray:
     """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
 
-    Each replicate has the cell's own library ℓ as its expected total, and its own covariates.
+    Each replicate has the cell's own library ℓ, its expected total (or its size factor), and its
+    own covariates.
     What the replicates do as the data do, the model has understood (Gelman, Meng & Stern 1996).
 
     Args:

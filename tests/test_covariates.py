@@ -234,7 +234,7 @@ def test_what_the_type_does_not_say_can_be_said():
         ([f"AAAC-{i}" for i in range(300)], "300 different values for 300 cells"),
         ([0.0, 1.0, 2.0] * 20, r"names or amounts.*astype\(int\).*continuous=\['donor'\]"),
         ([0.25] * 20, "is 0.25 in all cells"),
-        ([0.5, np.inf, 1.5], r"continuous, but cell 'AAAC-1' \(row 1\) has 'inf'"),
+        ([0.5, np.inf, 1.5], r"must hold numbers, but cell 'AAAC-1' \(row 1\) has 'inf'"),
     ],
     ids=["counts", "text", "names of cells", "codes", "constant", "infinite"],
 )
@@ -245,7 +245,9 @@ def test_a_column_that_looks_like_the_other_kind_is_refused(values, words):
 
 
 def test_text_is_no_number():
-    with pytest.raises(ValueError, match=r"continuous, but cell 'AAAC-1' \(row 1\) has 'many'"):
+    with pytest.raises(
+        ValueError, match=r"must hold numbers, but cell 'AAAC-1' \(row 1\) has 'many'"
+    ):
         Covariates.of(cells_of(["1", "many", "3"]), continuous=["donor"])
     covariates = Covariates.of(cells_of([0.5, 1.5]), "donor")
     with pytest.raises(ValueError, match=r"'AAAC-0' \(row 0\) has 'much'"):

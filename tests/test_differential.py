@@ -22,7 +22,7 @@ from nbvae.differential.estimate import (
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
 from nbvae.evaluation import evaluating
 from nbvae.expression import differential_expression
-from nbvae.module.nbvae import GenerativeOutput
+from nbvae.module.outputs import GenerativeOutput
 
 GENES = list("ABCDE")
 C = 1e-4

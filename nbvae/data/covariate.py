@@ -70,7 +70,7 @@ class Number(NamedTuple):
 
     def design(self, adata: AnnData) -> np.ndarray:
         """Standardise the cells' values. (n_cells, 1)."""
-        values = (_numbers(adata, self.key) - self.mean) / self.sd
+        values = (numbers_of(adata, self.key) - self.mean) / self.sd
         return values.astype(np.float32)[:, None]
 
     def row_of(self, value: object) -> list[float]:
@@ -113,7 +113,7 @@ def covariate_of(adata: AnnData, key: str, *, continuous: bool = False) -> Categ
 
 
 def _number_of(adata: AnnData, key: str, *, sure: bool) -> Number:
-    values = _numbers(adata, key)
+    values = numbers_of(adata, key)
     different = np.unique(values)
     if len(different) == 1:
         raise ValueError(f"obs[{key!r}] is {values[0]:g} in all cells: there is nothing to tell.")
@@ -167,14 +167,14 @@ def _names(adata: AnnData, key: str) -> np.ndarray:
     return np.array([str(value) for value in _column(adata, key).astype(str)], dtype=object)
 
 
-def _numbers(adata: AnnData, key: str) -> np.ndarray:
+def numbers_of(adata: AnnData, key: str) -> np.ndarray:
     """Read a column of ``obs`` as finite numbers, (n_cells,), float64."""
     given = _column(adata, key)
     values = pd.to_numeric(given.astype(object), errors="coerce").to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).argmax())
         raise ValueError(
-            f"obs[{key!r}] is continuous, but {cell_name(adata, row)} has "
+            f"obs[{key!r}] must hold numbers, but {cell_name(adata, row)} has "
             f"{str(given.iloc[row])!r}, which is no finite number."
         )
     return values

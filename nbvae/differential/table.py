@@ -117,7 +117,7 @@ def differential_expression(
     table = CellTable.of(adata, module, layer=layer)
     warn_if_batches(adata, chosen, taken_out(module, covariates))
     if pseudocount is None:
-        pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
+        pseudocount = NOT_EXPRESSED / table.library(np.arange(table.n_cells)).mean()
     raw = _raw_columns(table, chosen, pseudocount)
     with evaluating(module, seed=seed):
         if rule == "pairs":
@@ -187,7 +187,7 @@ def _raw_columns(table: CellTable, chosen: Groups, pseudocount: float) -> dict[s
         total = np.asarray(counts.sum(axis=0, dtype=float)).ravel()
         columns[f"raw_mean{i}"] = total / len(rows)
         columns[f"non_zeros_proportion{i}"] = counts.getnnz(axis=0) / len(rows)
-        log_share.append(np.log2(total / total.sum() + pseudocount))
+        log_share.append(np.log2(total / table.library(rows).sum() + pseudocount))
     return {"lfc_raw": log_share[0] - log_share[1], **columns}
 
 

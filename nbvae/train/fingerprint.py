@@ -22,6 +22,7 @@ OTHER = {  # a part of a fingerprint, and what is said when it differs
     "genes": "on other genes: their names or their order differ",
     "counts": "on other counts",
     "covariates": "with other covariates: the levels, or the cells' own, differ",
+    "library": "with other size factors",
     "labels": "with other labels in the column of stratify_by",
     "split": "that held out other cells",
 }
@@ -58,6 +59,7 @@ def fingerprint(
         "genes": [_of_words(map(str, table.genes))],
         "counts": [_of_numbers(starts, genes, table.counts.data)],
         "covariates": [_of_words(told), _of_numbers(design)],
+        "library": [] if table.size_factors is None else [_of_numbers(table.size_factors)],
         "labels": [_of_words(labels)],
         "split": [_of_numbers(held_out)],
     }

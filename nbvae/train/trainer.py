@@ -19,7 +19,7 @@ from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
 from nbvae.files import check_writable, read, write_atomically
 from nbvae.module.fast import loss_of
-from nbvae.module.nbvae import LossOutput
+from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
 from nbvae.train.checkpoint import check_fits, complete, weights_of

@@ -89,6 +89,13 @@ NOT_NAMED = {
     "True": (True, TypeError, "bool"),
 }
 NAMED = {"a string": "donor", "a list": ["donor"], "a tuple": ("donor",)}
+NOT_A_KEY = {
+    "a number": (3, TypeError, "size_factor_key"),
+    "a list": (["donor"], TypeError, "size_factor_key"),
+    "the numbers": (np.ones(30), TypeError, "size_factor_key"),
+    "no column": ("depth", KeyError, "no column 'depth'"),
+    "text": ("donor", ValueError, "must hold numbers"),
+}
 TABLE = [
     *(
         Case(
@@ -138,6 +145,14 @@ TABLE = [
             Error(TypeError, word),
         )
         for name, (value, word) in NOT_COVARIATES.items()
+    ),
+    *(
+        Case(
+            f"size_factor_key is {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, size_factor_key=value),
+            Error(kind, word),
+        )
+        for name, (value, kind, word) in NOT_A_KEY.items()
     ),
     Case("no likelihood", lambda w: NBVAE(8, likelihood="normal"), Error(ValueError, "'normal'")),
     Case(
