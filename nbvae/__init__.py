@@ -5,6 +5,7 @@ the chapters need.
 """
 
 from nbvae import evaluation, expression
+from nbvae.conversion import from_scvi
 from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
@@ -44,6 +45,7 @@ __all__ = [
     "datasets",
     "evaluation",
     "expression",
+    "from_scvi",
     "kl_to_standard_normal",
     "log_counts_product",
     "loss_of",

@@ -10,7 +10,7 @@ from outcomes import Case, Error, cases, check
 from torch import nn
 from world import FUNCTIONS, SIZES
 
-from nbvae import MLP, NBVAE, CellTable, Covariates, count_matrix, evaluation, expression
+from nbvae import MLP, NBVAE, CellTable, Covariates, count_matrix, evaluation, expression, from_scvi
 from nbvae.data.covariate import Category, Number
 
 NOT_ANNDATA = {
@@ -154,6 +154,12 @@ TABLE = [
         )
         for name, (value, kind, word) in NOT_A_KEY.items()
     ),
+    Case(
+        "from_scvi of an NBVAE",
+        lambda w: from_scvi(w.module),
+        Error(TypeError, "scvi.model.SCVI, not nbvae.NBVAE"),
+    ),
+    Case("from_scvi of None", lambda w: from_scvi(None), Error(TypeError, "NoneType")),
     Case("no likelihood", lambda w: NBVAE(8, likelihood="normal"), Error(ValueError, "'normal'")),
     Case(
         "likelihood is a class", lambda w: NBVAE(8, likelihood=dict), Error(TypeError, "likelihood")
