@@ -78,6 +78,16 @@ LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
 
 
+def drawn(seed, test=0.0, train=0.0):
+    """Sixty draws of three genes."""
+    rng = np.random.default_rng(seed)
+    means = rng.gamma(0.4, 6.0, (60, 3))
+    return living.Drawn(means, rng.poisson(means), test, train)
+
+
+PRIORS = {"N(0, I)": drawn(1, 665.1, 640.3), "10 components": drawn(2, 663.2, 639.1)}
+
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -87,6 +97,7 @@ FIGURES = {
     "latent_map": lambda: living.latent_map(
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
+    "prior_draws": lambda: living.prior_draws(["CD79A", "LST1", "NKG7"], drawn(0), PRIORS),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }

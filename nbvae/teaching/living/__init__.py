@@ -3,14 +3,17 @@
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
+from nbvae.teaching.living.priors import Drawn, prior_draws
 from nbvae.teaching.living.states import latent_map, state_by_hand
 
 __all__ = [
+    "Drawn",
     "LivingFigure",
     "catch_rate",
     "gradient_race",
     "latent_map",
     "negative_binomial",
+    "prior_draws",
     "q_by_hand",
     "script",
     "state_by_hand",
