@@ -27,7 +27,7 @@
       ["cells", "among the real cells", "grey"],
       ["test", "bound, test cells (nats)"], ["train", "bound, training cells (nats)"],
     ]);
-    const scale = { log: true, domain: [10 ** -data.decades, 1000] };
+    const scale = { log: true, domain: [10 ** -data.decades, 300] };
     const chart = living.scatter(stage, {
       label: "Expected counts of two markers in drawn cells and in real ones",
       height: (width) => Math.min(420, width), margin: { left: 52 },
