@@ -2,8 +2,9 @@
 
 That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41587-021-01001-7).
 A level of a category has one column of weights in the first layer of the decoder. A new column is
-fitted to the cells of the new batch. How the module decodes the levels that it knew, and where it
-puts their cells, is the same to the last bit.
+fitted to the cells of the new batch. All other weights stay to the last bit, and with them what the
+module says of the cells that it knew. One column says little: a batch that differs from the known
+ones in its own way in each gene is explained in part.
 """
 
 from collections.abc import Callable

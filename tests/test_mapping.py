@@ -198,8 +198,9 @@ def test_only_the_weights_of_new_levels_move(told, likelihood, encode_covariates
     extended = with_new_levels(module, other, **SETTINGS)
     assert extended.covariates.columns[0].levels == ("new", "old", "newest")
     assert extended.covariates.columns[1:] == covariates.columns[1:]
-    np.testing.assert_array_equal(evaluation.encode(extended, told).mean, before[0])
-    assert evaluation.elbo(extended, told) == before[1] == evaluation.elbo(module, told)
+    np.testing.assert_allclose(evaluation.encode(extended, told).mean, before[0], atol=1e-6)
+    assert evaluation.elbo(module, told) == before[1]
+    assert evaluation.elbo(extended, told) == pytest.approx(before[1], rel=1e-6)  # sums are longer
     n_moved = 0
     for (name, old), new in zip(module.named_parameters(), extended.parameters(), strict=True):
         if old.shape == new.shape:
