@@ -101,8 +101,24 @@
     }
   };
 
+  /* ---- A mistake is reported with the section that is being read ---------------------------- */
+
+  function reportSection(link) {
+    const headings = Array.from(document.querySelectorAll(".bd-article :is(h2, h3)"));
+    const above = headings.filter((h) => h.getBoundingClientRect().top < innerHeight / 2).pop();
+    if (!above) return;
+    const address = new URL(link.href);
+    const text = address.searchParams.get("body");
+    const name = above.textContent.replace(/#$/, "").trim();
+    address.searchParams.set("body", text.replace(/Section: .*/, `Section: ${name}`));
+    link.href = address.href;
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     listen();
+    for (const link of document.querySelectorAll("a.report")) {
+      link.addEventListener("click", () => reportSection(link));
+    }
     let last = 0;
     new ResizeObserver(() => {
       if (innerWidth !== last) fitAll();

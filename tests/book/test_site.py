@@ -60,7 +60,14 @@ def sample_book(folder, address):
     """Write a project with one chapter and this project's settings."""
     (folder / "book" / "assets").mkdir(parents=True)
     shutil.copytree(ROOT / "tools", folder / "tools")
-    for asset in ("custom.css", "links.js", "pages.js", "favicon.svg"):
+    for asset in (
+        "custom.css",
+        "links.js",
+        "pages.js",
+        "search.js",
+        "favicon.svg",
+        "latent_umap.png",
+    ):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     config, n = re.subn(r"(\n  url: ).*", rf'\1"{address}"', config)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 PAGES = {"intro": 1} | {
     path.stem: count
     for path in chapters()
-    if (count := path.read_text(encoding="utf-8").count(' data-figure='))
+    if (count := path.read_text(encoding="utf-8").count(" data-figure="))
 }
 LARGEST = 2_000_000  # bytes that a page loads, unpacked; MathJax is 0.8 million of them
 LARGEST_SCRIPT = 80_000  # of the book's own

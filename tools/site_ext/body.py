@@ -35,6 +35,15 @@ def name_header_cells(body: BeautifulSoup) -> None:
             cell["scope"] = "col" if cell.find_parent("thead") else "row"
 
 
+def public_names(app: Sphinx) -> dict[str, str]:
+    """Return the names that the package's reference explains, as a text writes them."""
+    objects = app.env.get_domain("py").get_objects()
+    found = {name: anchor for name, _, _, page, anchor, _ in objects if page == "book/api"}
+    return {
+        name.removeprefix("nbvae.").removeprefix("data."): anchor for name, anchor in found.items()
+    }
+
+
 def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Change the page before its frame is put around it."""
     if tree is None or app.builder.format != "html":
@@ -44,6 +53,8 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
     name_header_cells(body)
     links.put_anchors(body, page)
     links.link_sections(body, app.env.nbvae_marks)  # type: ignore[attr-defined]
+    if page.startswith("book/"):
+        links.link_reference(body, page, public_names(app))
     pictures = context["pathto"]("_images", resource=True)
     links.link(body, page, app.env.nbvae_marks, pictures)  # type: ignore[attr-defined]
     context["body"] = body.decode(formatter="minimal")

@@ -87,6 +87,23 @@ def link(soup: BeautifulSoup, page: str, marks: Marks, pictures: str) -> None:
         soup.append(template)
 
 
+def link_reference(soup: BeautifulSoup, page: str, names: dict[str, str]) -> None:
+    """Let the first mention of each public name of the package go to its reference.
+
+    Args:
+        soup: the page's own part.
+        page: its name.
+        names: what the text writes, such as NBVAE.for_counts, and its id on the page book/api.
+
+    """
+    for code in soup.select("p > code, li > code"):
+        name = code.get_text().partition("(")[0].removeprefix("nbvae.")
+        if page != "book/api" and name in names:
+            anchor = soup.new_tag("a", href=f"api.html#{names.pop(name)}")
+            anchor["class"] = "reference"
+            code.wrap(anchor)
+
+
 def prose(soup: BeautifulSoup) -> Iterator[NavigableString]:
     """Yield the texts in which names are links: no headings, code, outputs, formulas, links."""
     for text in soup.find_all(string=True):

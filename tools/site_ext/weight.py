@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 NEEDLESS = re.compile(
     r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>'
     r'|\s*<link rel="preload" as="font"[^>]*/fontawesome/[^>]*>'
+    r'|\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>'
     r'|\n *<span class="c1">### (?:BEGIN|END) SOLUTION</span>'  # the student edition's marks
 )
 NAME = r"[A-Za-z_][\w-]*"
