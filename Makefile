@@ -17,12 +17,13 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve types check test robust parity bench mutants census outputs front student grade \
+.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front student grade \
   package fresh home branch clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book     build the site into $(SITE)"
+	@echo "make pdf      print the whole book into one file (needs Chromium)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
 	@echo "make check    run the quick tests, in two or three minutes: after each change"
 	@echo "make test     run all tests and every notebook"
@@ -38,6 +39,7 @@ help:
 	@echo "make home     write the public address where it belongs: REPO=owner/name"
 	@echo "make package  build the wheel, and run the README's example with it"
 	@echo "make fresh    check with the newest versions that are allowed; RESOLUTION=lowest-direct"
+	@echo "make colab    read again what Colab brings, and resolve the package against it"
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
@@ -48,6 +50,11 @@ serve: $(READY)
 	@test -f $(SITE) || $(MAKE) book
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(dir $(SITE))
+
+# Beside the pages, which it joins.
+pdf: $(READY)
+	@test -f $(SITE) || $(MAKE) book
+	$(BIN)/python tools/pdf.py
 
 check: $(READY) types
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
@@ -107,6 +114,10 @@ fresh:
 	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
 	.venv-fresh/bin/python -m pytest $(SPREAD) --ignore tests/book tests --nbval book/
+
+# Colab's list of packages, read again, and whether this one fits into it.
+colab: $(READY)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/colab.py
 
 home: $(READY)
 	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }

@@ -19,17 +19,20 @@ NAME = "from_counts_to_cells.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NEEDLESS = (
     "script, template, form, .headerlink, .lv-note, .lv-stage, p.report, .only-dark, "
-    "a.sd-btn, .toctree-wrapper"
+    ".sd-btn, .toctree-wrapper"
 )
 STYLE = """
 @page { margin: 18mm 16mm; size: A4; }
-html { font-size: 10.5pt; }
+html { font-size: 10pt; }
 body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
 h1, h2, h3, summary { break-after: avoid; }
 img { break-inside: avoid; max-width: 100% !important; }
 pre { white-space: pre-wrap !important; overflow: visible !important; }
+pre, .highlight, .cell_input, .cell { break-inside: auto !important; }
+pre { font-size: 0.8em !important; }
+.bd-article h2 { margin-top: 1.5rem; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
 table { font-size: 0.85em; }
 .nbvae-living { display: none; }
