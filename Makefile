@@ -17,7 +17,7 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front student grade \
+.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front picture student grade \
   package fresh home branch clean
 .DELETE_ON_ERROR:
 
@@ -34,6 +34,7 @@ help:
 	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make front    train a model and store the front page's map of its cells"
+	@echo "make picture  film that map for the README (needs Chromium)"
 	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make home     write the public address where it belongs: REPO=owner/name"
@@ -89,6 +90,9 @@ outputs: $(READY)
 
 front: $(READY)
 	$(BIN)/python tools/front_page.py
+
+picture: $(READY)
+	$(BIN)/python tools/front_picture.py
 
 student: $(READY)
 	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(n))

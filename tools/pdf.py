@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 SITE = ROOT / "_build" / "html"
 NAME = "from_counts_to_cells.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 NEEDLESS = (
     "script, template, form, .headerlink, .lv-note, .lv-stage, p.report, .only-dark, "
     ".sd-btn, .toctree-wrapper"
@@ -106,15 +107,23 @@ def frame(known: list[Path], parts: list[str]) -> str:
     )
 
 
+def a_browser() -> str:
+    """Return where the system's Chromium is.
+
+    Raises:
+        FileNotFoundError: there is none.
+
+    """
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise FileNotFoundError("Chromium is needed: `apt-get install chromium` brings it")
+    return path
+
+
 def print_page(page: Path, target: Path) -> None:
     """Let a browser typeset a page and print it."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise FileNotFoundError("Chromium is needed: `apt-get install chromium` brings it")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
-        )
+        opened = playwright.chromium.launch(executable_path=a_browser(), args=list(BROWSER_FLAGS))
         sheet = opened.new_page(viewport={"width": 700, "height": 1000})
         sheet.set_default_timeout(600_000)
         sheet.goto(page.as_uri())
@@ -148,4 +157,4 @@ def main(site: Path = SITE) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(Path, sys.argv[1:2])))

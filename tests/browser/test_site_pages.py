@@ -166,3 +166,64 @@ def test_solutions_are_named_and_open_in_print(address, opened):
     assert closed.count() == 0
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert closed.count() == before
+
+
+def test_a_name_shows_what_it_means_under_pointer_and_focus(address, opened):
+    page = opened(f"{address}/book/04_inference.html").page
+    page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    preview = page.locator("#preview")
+    link = page.locator("a.see[data-see='equation-4-5']").first
+    link.hover()
+    preview.wait_for()
+    preview.locator("mjx-container").first.wait_for()
+    assert link.get_attribute("aria-describedby") == "preview"
+    page.keyboard.press("Escape")
+    assert not preview.is_visible()
+    page.mouse.move(0, 0)
+    term = page.locator("a.term").first
+    page.evaluate("document.querySelector('a.term').focus({focusVisible: true})")
+    preview.wait_for()
+    assert term.inner_text().lower()[:3] in preview.inner_text().lower()
+    page.keyboard.press("Tab")
+    assert term.get_attribute("aria-describedby") is None
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(width, address, opened):
+    page = opened(f"{address}/book/04_inference.html", viewport={"width": width, "height": 900})
+    page.page.evaluate(REVEAL)
+    page.page.wait_for_load_state("networkidle")
+    page.page.wait_for_function("document.querySelector('mjx-container')")
+    page.page.wait_for_timeout(1000)
+    cut = """() => [...document.querySelectorAll('div.math, .bd-article pre')].filter(
+      e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+           && !(e.matches('.too-wide') && e.tabIndex === 0 && e.ariaLabel)).length"""
+    assert page.page.evaluate(cut) == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    if width > 1000:
+        assert page.page.locator("div.math.too-wide").count() == 0
+
+
+@pytest.mark.parametrize("start", ["file", "http"])
+def test_the_search_finds_sections_and_shows_prose(start, address, site, opened):
+    root = address if start == "http" else site.as_uri()
+    page = opened(f"{root}/search.html?q=score+function")
+    first = page.page.locator("ol.found li").first
+    first.wait_for()
+    assert "#" in first.locator("a").get_attribute("href")
+    assert "score" in first.inner_text().lower()
+    assert "import " not in page.page.locator("ol.found").inner_text()
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["notation", "01_counts"])
+def test_tables_have_contrast(name, theme, address, opened):
+    page = opened("about:blank")
+    page.context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
+                                 f"localStorage.setItem('theme', '{theme}')")  # fmt: skip
+    page.page.goto(f"{address}/book/{name}.html")
+    page.page.evaluate(REVEAL)
+    rules = {"runOnly": ["color-contrast", "scrollable-region-focusable", "empty-table-header"]}
+    found = Axe().run(page.page, context="article", options=rules).response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []

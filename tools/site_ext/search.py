@@ -43,7 +43,11 @@ def sections(body: BeautifulSoup, page: str) -> list[list[str]]:
 
 def spoken(formula: str) -> str:
     """Return a short formula as text that can be searched for."""
-    named = re.sub(r"\\(\w+)\s?", lambda m: SIGNS.get(m[1], ""), formula.strip(r"\()"))
+    named = re.sub(
+        r"\\(\w+)\s?",
+        lambda m: SIGNS.get(m[1], ""),
+        formula.removeprefix(r"\(").removesuffix(r"\)"),
+    )
     return re.sub(r"[{}\\]", "", named)
 
 
