@@ -111,13 +111,15 @@ package:
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	.venv-package/bin/python tools/readme.py
 
+# Releases of different years warn of each other, which says nothing of this package.
 # The checker with the oldest (RESOLUTION=lowest-direct) or newest versions that pyproject.toml allows.
 RESOLUTION ?= highest
 fresh:
 	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
 	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
-	.venv-fresh/bin/python -m pytest $(SPREAD) --ignore tests/book tests --nbval book/
+	.venv-fresh/bin/python -m pytest $(SPREAD) -o filterwarnings=default --ignore tests/book \
+	  --ignore tests/browser tests --nbval book/
 
 # Colab's list of packages, read again, and whether this one fits into it.
 colab: $(READY)

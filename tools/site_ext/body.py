@@ -1,5 +1,6 @@
 """What a page's own part becomes: links that show what they mean, and pictures with a size."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,22 @@ from sphinx.application import Sphinx
 
 from . import links, marks, weight
 
+LIGHTNESS = re.compile(r"\b(?:bright|dark|pale|black|white)(?:er|est|r)?\b(?! cell| blood)", re.I)
+
 
 def collect(app: Sphinx) -> None:
     """Read what the text can name."""
     app.env.nbvae_marks = marks.collect(Path(app.srcdir) / "book")  # type: ignore[attr-defined]
+
+
+def keep_lightness(body: BeautifulSoup) -> None:
+    """Mark pictures whose caption speaks of light and dark: these don't change places at night."""
+    for picture in body.find_all("img"):
+        cell = picture.find_parent(class_="cell") or picture
+        caption = cell.find_next("p")
+        told = f"{picture.get('alt', '')} {caption.get_text() if caption else ''}"
+        if LIGHTNESS.search(told):
+            picture["class"] = " ".join([*map(str, picture.get("class") or ()), "as-drawn"])
 
 
 def size_pictures(body: BeautifulSoup, app: Sphinx) -> None:
@@ -49,6 +62,7 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
     if tree is None or app.builder.format != "html":
         return
     body = BeautifulSoup(context["body"], "html.parser")
+    keep_lightness(body)
     size_pictures(body, app)
     name_header_cells(body)
     links.put_anchors(body, page)
