@@ -6,7 +6,7 @@ from nbvae.teaching.living.drafted import SLIPS, with_slips
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
 from nbvae.teaching.living.states import latent_map, state_by_hand
-from nbvae.teaching.living.training import Watched, library_in, on_map, training_scrubber
+from nbvae.teaching.living.training import Watched, kinds, library_in, on_map, training_scrubber
 
 __all__ = [
     "SLIPS",
@@ -14,6 +14,7 @@ __all__ = [
     "Watched",
     "catch_rate",
     "gradient_race",
+    "kinds",
     "latent_map",
     "library_in",
     "negative_binomial",

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ def _case(slip: Slip, said: str) -> dict[str, Any]:
     wrong_here = sorted(n - start for n in wrong if start <= n < end)
     return {
         "name": slip.name,
-        "code": lines[start:end],
+        "code": textwrap.dedent("\n".join(lines[start:end])).split("\n"),
         "wrong": wrong_here,
         "meant": [line.strip() for a, b, _, _ in changed for line in meant[a:b]],
         "said": said,

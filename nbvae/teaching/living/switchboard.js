@@ -23,7 +23,7 @@
     const told = living.add(stage, "dl", { class: "lv-told" });
     living.add(stage, "p", { class: "lv-title" },
       "After 50 epochs, held out: what the loss reports (●) and what is true (○)");
-    const chart = living.rows(stage, {
+    const chart = living.rows(living.add(stage, "div", {}), {
       label: "Reported and true −ELBO", names: ["mended", "with the error"], left: 96, row: 30,
       x: { domain: [0, 1], label: "−ELBO, nats per cell" },
     });

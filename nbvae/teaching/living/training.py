@@ -1,6 +1,7 @@
 """The living figure of chapter 6: training runs to scrub through, and what keeps their frames."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -8,17 +9,16 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.figure import Figure
 
-from nbvae import NBVAE, Trainer, evaluation
+from nbvae import NBVAE, Trainer, TrainingDivergedError, evaluation
 from nbvae.evaluation import Elbo
 from nbvae.teaching.living.counts import LARGEST, whole
 from nbvae.teaching.living.figure import LivingFigure
-from nbvae.teaching.living.states import cells_of
 from nbvae.train.state import TrainingState
 
 EPOCHS = (0, 1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30)  # that are kept; the first change the most
 EDGES = np.logspace(-1, 2, 16)  # of the histogram of θ; what lies outside counts to the ends
-REACH = 5.0  # the map shows −5 to 5, in the prior's standard deviations
-EVERY = 2  # of so many cells, one is on the map
+REACH = 7.0  # of the map, in the prior's standard deviations
+SHOWN = 350  # cells on the map, at most
 
 
 class Frame(NamedTuple):
@@ -42,9 +42,10 @@ class Watched(Trainer):
         self.frames: list[Frame] = []
 
     def watch(self, module: NBVAE, adata: AnnData) -> Self:
-        """Fit a module; the first frame is of the module before."""
+        """Fit a module; the first frame is of the module before. A run that breaks just ends."""
         self.module, self.adata, self.frames = module, adata, [_frame(module, adata)]
-        self.fit(module, adata)
+        with suppress(TrainingDivergedError):
+            self.fit(module, adata)
         return self
 
     def _end_epoch(self, state: TrainingState, train: Elbo, held_out: Elbo, n_epochs: int) -> None:
@@ -63,18 +64,17 @@ def training_scrubber(
     """Let the reader go through the epochs of runs without names, and name them.
 
     Args:
-        runs: of one table of cells with ``obs["cell_type"]``, watched, in the order in which they
-            get letters.
+        runs: of one table of cells, watched, in the order in which they get letters.
         signs: for each run, by its name, what gives it away.
         no_z: what a model without z scores, in nats.
         still: the picture for where scripts do not run.
 
     """
     adata = next(iter(runs.values())).adata
-    shown = slice(None, None, EVERY)
-    cells = cells_of(adata[shown], [])
+    shown = np.linspace(0, adata.n_obs - 1, min(SHOWN, adata.n_obs)).astype(int)
     values = {
-        **{key: cells[key] for key in ("kinds", "types", "library")},
+        "types": "".join(str(kind % 10) for kind in kinds(adata)[shown]),
+        "library": _whole(np.asarray(adata.X.sum(1)).ravel()[shown]),
         "epochs": EPOCHS,
         "names": list(runs),
         "signs": [signs[name] for name in runs],
@@ -85,12 +85,18 @@ def training_scrubber(
     return LivingFigure("training_scrubber", label, values, trained=trained, still=still)
 
 
+def kinds(adata: AnnData) -> np.ndarray:
+    """Return the cells' types as numbers from 0; where the table has none, all are 0."""
+    if "cell_type" not in adata.obs:
+        return np.zeros(adata.n_obs, dtype=int)
+    return adata.obs["cell_type"].astype("category").cat.codes.to_numpy()
+
+
 def library_in(mean: np.ndarray, adata: AnnData) -> float:
     """Return how much of log ℓ a linear map of z tells within the cell types: R², 0 to 1."""
-    types = adata.obs["cell_type"].to_numpy()
     library = np.log(np.asarray(adata.X.sum(1)).ravel())
     table = pd.DataFrame(np.column_stack([library, mean]))
-    left = (table - table.groupby(types).transform("mean")).to_numpy()
+    left = (table - table.groupby(kinds(adata)).transform("mean")).to_numpy()
     goal, z = left[:, 0], left[:, 1:]
     missed = goal - z @ np.linalg.lstsq(z, goal, rcond=1e-6)[0]
     return float(1 - (missed @ missed) / (goal @ goal))
@@ -103,7 +109,7 @@ def on_map(frames: list[Frame]) -> list[np.ndarray]:
     return [frame.mean @ directions[:2].T for frame in frames]
 
 
-def _run(run: Watched, shown: slice) -> dict[str, str]:
+def _run(run: Watched, shown: np.ndarray) -> dict[str, str]:
     """Return a run as text: curves in tenths of nats, and what each frame has.
 
     Raises:
@@ -112,8 +118,9 @@ def _run(run: Watched, shown: slice) -> dict[str, str]:
     """
     if run.history is None:
         raise ValueError("A run has no frames before it is watched: call watch first.")
-    frames = run.frames
-    curves = run.history[["train_neg_elbo", "held_out_neg_elbo", "held_out_kl"]].to_numpy().T
+    frames = [*run.frames, *run.frames[-1:] * (len(EPOCHS) - len(run.frames))]
+    rows = run.history.reindex(range(1, EPOCHS[-1] + 1)).ffill().fillna(LARGEST)  # if it broke
+    curves = rows[["train_neg_elbo", "held_out_neg_elbo", "held_out_kl"]].to_numpy().T
     bytes_of = [np.rint(255 * np.clip(0.5 + z[shown] / (2 * REACH), 0, 1)) for z in on_map(frames)]
     told = [library_in(frame.mean, run.adata) for frame in frames]
     return {

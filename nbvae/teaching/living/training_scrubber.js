@@ -2,7 +2,7 @@
 (function (living) {
   "use strict";
   const { integers } = living.maths;
-  const REACH = 5; // of the map, in the prior's standard deviations
+  const REACH = 7; // of the map, in the prior's standard deviations
   const MOST = 3.5; // nats; a higher bar of the KL is cut
   const INFINITE = [140, 240]; // where θ = ∞ stands on the axis
 
@@ -30,13 +30,13 @@
     const panel = (label, height, x, y, of = "chart") => {
       const box = living.add(panels, "div", { class: "lv-half" });
       living.add(box, "p", { class: "lv-title" }, label);
-      const margin = y.label ? {} : { left: 8, top: 8 };
+      const margin = { ...(y.label ? {} : { left: 8, top: 8 }), ...(x.label ? {} : { bottom: 24 }) };
       return living[of](box, { label, height, x, y, margin });
     };
-    const square = { domain: [-REACH, REACH], hidden: true };
+    const side = (reach) => ({ domain: [-reach, reach], hidden: true });
     const curves = panel("Loss: training —, held out - -", 220, { domain: [0, last], label: "epoch" },
       { domain: [noZ - 120, noZ + 110], label: "−ELBO, nats per cell" });
-    const map = panel("z of the cells", 190, square, square, "scatter");
+    const map = panel("z of the cells", 200, side(REACH), side(4), "scatter");
     living.choice(map.root.parentNode.parentNode, {
       label: "Show", value: colour, options: [["type", "cell type"], ["library", "library"]],
       on: (v) => draw((colour = v)),
@@ -63,10 +63,10 @@
       const size = runs[run][key].length / epochs.length;
       return Array.from(runs[run][key].slice(of * size, (of + 1) * size));
     };
-    const side = (i) => (i < bins.length - 1 ? [bins[i], bins[i + 1]] : INFINITE);
+    const ends = (i) => (i < bins.length - 1 ? [bins[i], bins[i + 1]] : INFINITE);
     const dot = (v, i) => ({
       x: REACH * ((v & 255) / 127.5 - 1), y: REACH * ((v >> 8) / 127.5 - 1),
-      ...(colour === "type" ? { r: 2.6, ink: `k${(data.types.charCodeAt(i) - 97) % 10}` }
+      ...(colour === "type" ? { r: 2.6, ink: `k${data.types[i]}` }
         : { r: 1.5 + library[i] / 400, ink: library[i] > middle ? "rose" : "sky" }),
     });
 
@@ -98,8 +98,8 @@
       kl.draw((pen) => dimensions.forEach((v, i) => pen.bar(pen.x(i + 0.65), pen.x(i + 1.35),
         pen.y(0), pen.y(Math.min(v, MOST)), v > 0.1 ? "sky solid" : "grey")));
       theta.draw((pen) => {
-        counts.forEach((n, i) => n && pen.bar(...side(i).map(pen.x), pen.y(0), pen.y(n), "green"));
-        part("theta", 0).forEach((n, i) => n && pen.line(side(i), [n, n], "ink dotted"));
+        counts.forEach((n, i) => n && pen.bar(...ends(i).map(pen.x), pen.y(0), pen.y(n), "green"));
+        part("theta", 0).forEach((n, i) => n && pen.line(ends(i), [n, n], "ink dotted"));
       });
       const end = (list) => (epoch ? living.fixed(list[epoch - 1], 1) : "–");
       fact("train", end(train));
