@@ -23,7 +23,7 @@ def verdict(page):
 def test_the_numbers_are_those_of_the_run(figure, letter, name, frame):
     page = figure("training_scrubber")
     run = watched()[name]
-    page.page.get_by_role("radio", name=letter).check()
+    page.page.get_by_role("radio", name=f"Run {letter}").check()
     page.slide("epoch", frame)
     row, seen = run.history.loc[EPOCHS[frame]], run.frames[frame]
     assert page.fact("train") == pytest.approx(row["train_neg_elbo"], abs=0.06)
@@ -66,7 +66,7 @@ def test_a_run_is_named_by_the_reader_first(figure):
     assert verdict(page) == "No. What would show “no scatter”: θ is infinite."
     names.select_option("all is well")
     assert verdict(page) == "Yes, all is well. Nothing is wrong. 1 of 2 named."
-    page.get_by_role("radio", name="B").check()
+    page.get_by_role("radio", name="Run B").check()
     assert verdict(page) == "1 of 2 named."
 
 
@@ -90,12 +90,12 @@ def test_a_mistake_is_found_by_touch(figure):
 
 def test_a_mistake_is_found_by_keys_or_shown(figure):
     page = figure("switchboard").page
-    page.get_by_role("radio", name="B", exact=True).check()
+    page.get_by_role("radio", name="Error B").check()
     lines(page).filter(has_text="z = qz_m").press("Enter")
     assert page.locator(".lv-told dd").first.inner_text() == "nothing"
     shown = [page.locator(f"[data-fact={key}]").inner_text() for key in samples.SCORES["no draw"]]
     assert shown == ["658.0", "1124.0", "1.50", "1.00", "0.50"]
-    page.get_by_role("radio", name="C", exact=True).check()
+    page.get_by_role("radio", name="Error C").check()
     page.get_by_role("button", name="Show me").click()
     assert verdict(page).endswith(f"2 of {len(SLIPS)} found.")
     assert "comma" in page.locator(".lv-told dd").first.inner_text()
@@ -103,7 +103,7 @@ def test_a_mistake_is_found_by_keys_or_shown(figure):
 
 def test_an_error_that_changes_no_number_shows_those_of_the_mended_draft(figure):
     page = figure("switchboard")
-    page.page.get_by_role("radio", name="F", exact=True).check()
+    page.page.get_by_role("radio", name="Error F").check()
     page.page.get_by_role("button", name="Show me").click()
     assert page.fact("reported") == pytest.approx(667.2, abs=0.11)
     dots = page.page.locator(".lv-stage svg circle").evaluate_all(
