@@ -9,7 +9,10 @@ from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
 from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
+from nbvae.data.order import block_shuffle
 from nbvae.data.split import split_cells
+from nbvae.data.store.cells import CellStore, open_store
+from nbvae.data.store.write import write_store
 from nbvae.files import CheckpointError
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
@@ -33,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "NBVAE",
+    "CellStore",
     "CellTable",
     "CheckpointError",
     "CountsError",
@@ -46,6 +50,7 @@ __all__ = [
     "TrainerSettings",
     "TrainingDivergedError",
     "__version__",
+    "block_shuffle",
     "count_matrix",
     "datasets",
     "evaluation",
@@ -56,9 +61,11 @@ __all__ = [
     "nb_log_prob",
     "nb_reconstruction",
     "nb_sample",
+    "open_store",
     "poisson_log_prob",
     "reparametrise",
     "split_cells",
     "use_threads",
+    "write_store",
     "zinb_log_prob",
 ]

@@ -22,6 +22,8 @@ from nbvae.data.counts import count_matrix, refuse_empty_cells
 from nbvae.data.covariates import covariates_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
+from nbvae.data.order import block_shuffle, window_size
+from nbvae.data.store.cells import CellStore, StoredCounts, refuse_layer
 
 
 class SparseBatch(NamedTuple):
@@ -91,7 +93,7 @@ class Minibatch:
 class CellTable(NamedTuple):
     """All that a module is fed of an AnnData: counts, checked once, and the design matrix."""
 
-    counts: sparse.csr_matrix  # (n_cells, n_genes), the columns in the module's order
+    counts: sparse.csr_matrix | StoredCounts  # (n_cells, n_genes), columns in the module's order
     design: np.ndarray | None  # (n_cells, n_columns); None without covariates
     names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
     given: pd.Index | None = None  # of all genes of the AnnData, in its order; None: no names
@@ -117,11 +119,14 @@ class CellTable(NamedTuple):
         """
         genes, covariates = genes_of(module), covariates_of(module)
         columns = None if genes is None else columns_of(genes, an_anndata(adata))
-        layer = layer_of(module) if layer is None else layer
-        counts = count_matrix(adata, layer=layer)
-        if columns is not None:
-            counts = counts[:, columns].sorted_indices()
-            refuse_empty_cells(adata, counts, "In the genes of the module")
+        if isinstance(adata, CellStore):
+            refuse_layer(layer)
+            counts = adata.counts.of_genes(columns)
+        else:
+            counts = count_matrix(adata, layer=layer_of(module) if layer is None else layer)
+            if columns is not None:
+                counts = counts[:, columns].sorted_indices()
+                refuse_empty_cells(adata, counts, "In the genes of the module")
         design = None if covariates is None else covariates.design(adata)
         return cls(counts, design, adata.obs_names, adata.var_names, columns)
 
@@ -167,11 +172,48 @@ class CellTable(NamedTuple):
             raise KeyError(f"genes: the module does not model {shown(given[places[found < 0]])}.")
         return found
 
+    @property
+    def total(self) -> float:
+        """The sum of all counts."""
+        if isinstance(self.counts, StoredCounts):
+            return self.counts.total
+        return float(self.counts.sum(dtype=float))
+
+    @property
+    def largest(self) -> int:
+        """The largest count."""
+        return int(self.counts.largest if self.on_disk else self.counts.data.max())
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the counts are read when they are needed."""
+        return isinstance(self.counts, StoredCounts)
+
+    def shuffled(self, cells: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """Put some cells, ascending, in a random order that is quick to read."""
+        if not self.on_disk:
+            return rng.permutation(cells)
+        return block_shuffle(cells, window_size(batch_size), rng)
+
     def minibatches(
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[Minibatch]:
         """Walk through the cells ``indices`` in that order; the last minibatch may be smaller."""
-        for start in range(0, len(indices), batch_size):
-            some = indices[start : start + batch_size]
-            covariates = None if self.design is None else torch.from_numpy(self.design[some])
-            yield Minibatch(self.counts[some], covariates, device)
+        for window, counts, places in self._windows(indices, batch_size):
+            for start in range(0, len(window), batch_size):
+                some = slice(start, start + batch_size)
+                design = None if self.design is None else self.design[window[some]]
+                covariates = None if design is None else torch.from_numpy(design)
+                yield Minibatch(counts[places[some]], covariates, device)
+
+    def _windows(
+        self, indices: np.ndarray, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+        """Yield cells, counts that are in memory, and the place of each cell among these."""
+        if not self.on_disk:
+            yield indices, self.counts, indices
+            return
+        step = window_size(batch_size)
+        for start in range(0, len(indices), step):
+            window = indices[start : start + step]
+            yield window, self.counts[window], np.arange(len(window))

@@ -23,8 +23,8 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
-from nbvae.data.counts import count_matrix
 from nbvae.data.covariates import Covariates, as_covariates
+from nbvae.data.store.cells import gene_sums
 from nbvae.module.checks import check_design, check_shape, may_encode, weights_type
 from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
@@ -173,7 +173,7 @@ class NBVAE(nn.Module):
             TypeError, ValueError: as in ``NBVAE``.
 
         """
-        counts = count_matrix(adata, layer=layer)
+        sums = gene_sums(adata, layer=layer)
         with seeded(seed):
             module = cls(
                 adata.n_vars,
@@ -185,7 +185,7 @@ class NBVAE(nn.Module):
             )
         module.genes = tuple(map(str, adata.var_names))
         module.layer = None if layer is None else str(layer)
-        start(module.decoder.output_layer.bias, module.log_theta, counts)
+        start(module.decoder.output_layer.bias, module.log_theta, sums)
         return module
 
     def save(self, path: str | Path) -> None:

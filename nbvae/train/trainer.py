@@ -224,7 +224,7 @@ class Trainer:
         module.train()
         rng = np.random.default_rng([settings.seed, state.epoch])
         noise_seed = int(rng.integers(2**63))
-        order = rng.permutation(self.train_cells)
+        order = table.shuffled(self.train_cells, settings.batch_size, rng)
         plan = settings.plan(state.epoch, n_epochs, len(order))
         if on_device is not None:
             sums = on_device.train(order, plan, noise_seed)
