@@ -28,6 +28,7 @@ from nbvae.module.nbvae import (
 )
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
+from nbvae.train.ranks import RankError
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.trainer import Trainer
 
@@ -45,6 +46,7 @@ __all__ = [
     "InferenceOutput",
     "LossOutput",
     "Minibatch",
+    "RankError",
     "SparseBatch",
     "Trainer",
     "TrainerSettings",

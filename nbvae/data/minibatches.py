@@ -74,6 +74,11 @@ class Minibatch:
         """Return N."""
         return self.counts.shape[0]
 
+    def part(self, some: slice) -> "Minibatch":
+        """Take some of the cells."""
+        covariates = None if self.covariates is None else self.covariates[some]
+        return Minibatch(self.counts[some], covariates, self.device)
+
     @cached_property
     def x(self) -> Tensor:
         """The counts as a dense matrix. (N, n_genes), float32."""

@@ -127,7 +127,10 @@ class CellStore(AnnData):
     def __getitem__(self, index: Any) -> AnnData:
         """Read cells into memory: ``store[cells]`` or ``store[cells, genes]``, as in AnnData."""
         cells, genes = index if isinstance(index, tuple) else (index, slice(None))
-        rows = positions_of(cells, self.obs_names, what="cells", argument="cells")
+        one = isinstance(cells, str | int | np.integer)
+        rows = positions_of(
+            [cells] if one else cells, self.obs_names, what="cells", argument="cells"
+        )
         adata = super().__getitem__((rows, slice(None))).copy()
         adata.X = self.counts[rows]
         return (

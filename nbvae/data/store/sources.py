@@ -111,16 +111,37 @@ def open_source(
         )
     path = Path(source).expanduser()
     with reading(path):
-        if path.is_dir() and is_zarr(path):
-            return _anndata(the_zarr().open_group(path, mode="r"), path, layer)
-        if path.is_file() and h5py.is_hdf5(path):
-            file = h5py.File(path, "r")
-            if "obs" in file and "var" in file and "mod" not in file:
-                return _anndata(file, path, layer)
-            if is_10x(file) and "matrix" in file:
-                return _cell_ranger(file["matrix"], path, genome)
-            file.close()
-    return _in_memory(read_file(path, genome).adata, path.name, layer)
+        group = _group(path)
+    if group is None:
+        return _in_memory(read_file(path, genome).adata, path.name, layer)
+    if "obs" in group:
+        _refuse_unknown(layer, group, path)
+    with reading(path):
+        if "obs" in group:
+            return _anndata(group, path, layer)
+        return _cell_ranger(group["matrix"], path, genome)
+
+
+def _group(path: Path) -> Any:
+    """Open what can be read by rows: AnnData's own formats, and Cell Ranger's .h5 since 3."""
+    if path.is_dir():
+        return the_zarr().open_group(path, mode="r") if is_zarr(path) else None
+    if not h5py.is_hdf5(path):
+        return None
+    file = h5py.File(path, "r")
+    is_anndata = {"obs", "var"} <= set(file) and "mod" not in file
+    if is_anndata or (is_10x(file) and "matrix" in file):
+        return file
+    file.close()
+    return None
+
+
+def _refuse_unknown(layer: str | None, group: Any, path: Path) -> None:
+    layers = shown(group["layers"]) if "layers" in group else ""
+    if layer is not None and (not layers or layer not in group["layers"]):
+        raise KeyError(f"{path.name} has no layer {layer!r}; its layers are: {layers or 'none'}.")
+    if layer is None and "X" not in group:
+        raise CountsError(f"{path.name} has no X. Its layers are: {layers or 'none'}.")
 
 
 def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
@@ -136,12 +157,6 @@ def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
 def _anndata(group: Any, path: Path, layer: str | None) -> Source:
     """Look at AnnData's own formats."""
     layers = tuple(group["layers"]) if "layers" in group else ()
-    if layer is not None and layer not in layers:
-        raise KeyError(
-            f"{path.name} has no layer {layer!r}; its layers are: {shown(layers) or 'none'}."
-        )
-    if layer is None and "X" not in group:
-        raise CountsError(f"{path.name} has no X. Its layers are: {shown(layers) or 'none'}.")
     stored = group["X"] if layer is None else group[f"layers/{layer}"]
     obs, var = read_table(group, "obs"), _unique(read_table(group, "var"))
     kind = stored.attrs.get("encoding-type", "array")

@@ -171,12 +171,13 @@ def _gather(
     kind = next(t for t in (np.uint8, np.uint16, np.uint32) if largest <= np.iinfo(t).max)
     data = Appender(new_array(matrix, "data", n_entries, kind, 0))
     indices = Appender(new_array(matrix, "indices", n_entries, np.int32, -1))
-    digest, lengths = hashlib.sha256("\n".join(map(str, var.index)).encode()), []
+    digests, lengths = [hashlib.sha256() for _ in range(3)], []
     for counts in boxes.in_order():
         data.append(counts.data)
         indices.append(counts.indices)
         lengths.append(np.diff(counts.indptr))
-        for values in (lengths[-1], counts.indices, counts.data):
+        parts = (lengths[-1], counts.indices, counts.data)
+        for digest, values in zip(digests, parts, strict=True):
             digest.update(np.ascontiguousarray(values, dtype=np.int32).data)
         bar.update(counts.shape[0])
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
@@ -184,4 +185,4 @@ def _gather(
     ends.append(indptr)
     for appender in (data, indices, ends):
         appender.close()
-    return digest.hexdigest()
+    return hashlib.sha256("".join(d.hexdigest() for d in digests).encode()).hexdigest()
