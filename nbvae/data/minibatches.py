@@ -23,6 +23,7 @@ from nbvae.data.covariates import covariates_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
 from nbvae.data.order import block_shuffle, window_size
+from nbvae.data.size_factors import size_factor_key_of, size_factors_of
 from nbvae.data.store.cells import CellStore, StoredCounts, refuse_layer
 
 
@@ -57,6 +58,7 @@ class Minibatch:
         counts: (N, n_genes), raw counts.
         covariates: (N, n_columns), the rows of the design matrix; None without covariates.
         device: where the tensors go.
+        size_factors: (N, 1); None: the cells' own totals are the library.
 
     """
 
@@ -65,8 +67,10 @@ class Minibatch:
         counts: sparse.csr_matrix,
         covariates: Tensor | None = None,
         device: torch.device | str = "cpu",
+        size_factors: Tensor | None = None,
     ) -> None:
         self.counts = counts
+        self.size_factors = None if size_factors is None else size_factors.to(device)
         self.covariates = None if covariates is None else covariates.to(device)
         self.device = device
 
@@ -77,7 +81,8 @@ class Minibatch:
     def part(self, some: slice) -> "Minibatch":
         """Take some of the cells."""
         covariates = None if self.covariates is None else self.covariates[some]
-        return Minibatch(self.counts[some], covariates, self.device)
+        sizes = None if self.size_factors is None else self.size_factors[some]
+        return Minibatch(self.counts[some], covariates, self.device, sizes)
 
     @cached_property
     def x(self) -> Tensor:
@@ -86,8 +91,9 @@ class Minibatch:
 
     @cached_property
     def library(self) -> Tensor:
-        """ℓ, the total counts of each cell. (N, 1)."""
-        return self.x.sum(dim=-1, keepdim=True)
+        """ℓ, the size factor of each cell, or its total counts. (N, 1)."""
+        given = self.size_factors
+        return self.x.sum(dim=-1, keepdim=True) if given is None else given
 
     @cached_property
     def sparse(self) -> SparseBatch:
@@ -103,6 +109,7 @@ class CellTable(NamedTuple):
     names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
     given: pd.Index | None = None  # of all genes of the AnnData, in its order; None: no names
     columns: np.ndarray | None = None  # (n_genes,), which of those each is; None: these, all
+    size_factors: np.ndarray | None = None  # (n_cells, 1), float32; None: the cells' own totals
 
     @classmethod
     def of(cls, adata: AnnData, module: object = None, *, layer: str | None = None) -> "CellTable":
@@ -110,16 +117,17 @@ class CellTable(NamedTuple):
 
         Args:
             adata: raw counts, cells × genes.
-            module: its attributes ``genes``, ``layer`` and ``covariates``, where it has them, say
-                what it needs. The genes are found by name; columns of others are left out.
+            module: its attributes ``genes``, ``layer``, ``covariates`` and ``size_factor_key``,
+                where it has them, say what it needs. The genes are found by name; columns of
+                others are left out.
             layer: the layer that holds the counts, "X" for ``adata.X``; the module's own when left
                 out.
 
         Raises:
             TypeError: ``adata`` is no AnnData.
             CountsError, KeyError: as in ``count_matrix``.
-            ValueError: a gene of the module is missing, or a cell has a level that the covariates
-                don't know.
+            ValueError: a gene of the module is missing, a cell has a level that the covariates
+                don't know, or a size factor that is no number above 0.
 
         """
         genes, covariates = genes_of(module), covariates_of(module)
@@ -133,7 +141,9 @@ class CellTable(NamedTuple):
                 counts = counts[:, columns].sorted_indices()
                 refuse_empty_cells(adata, counts, "In the genes of the module")
         design = None if covariates is None else covariates.design(adata)
-        return cls(counts, design, adata.obs_names, adata.var_names, columns)
+        key = size_factor_key_of(module)
+        sizes = None if key is None else size_factors_of(adata, key).astype(np.float32)[:, None]
+        return cls(counts, design, adata.obs_names, adata.var_names, columns, sizes)
 
     @property
     def genes(self) -> pd.Index:
@@ -145,6 +155,13 @@ class CellTable(NamedTuple):
     def n_cells(self) -> int:
         """How many cells there are."""
         return self.counts.shape[0]
+
+    def library(self, rows: np.ndarray) -> np.ndarray:
+        """ℓ of some cells: their size factors, or their total counts. (n,), float64."""
+        if self.size_factors is not None:
+            return self.size_factors[rows, 0].astype(float)
+        parts = (counts[places] for _, counts, places in self._windows(rows, 1))
+        return np.concatenate([np.asarray(p.sum(axis=1, dtype=float)).ravel() for p in parts])
 
     def positions(self, indices: Any) -> np.ndarray:
         """Find the row numbers of cells: a mask, row numbers or names; all when None.
@@ -178,13 +195,6 @@ class CellTable(NamedTuple):
         return found
 
     @property
-    def total(self) -> float:
-        """The sum of all counts."""
-        if isinstance(self.counts, StoredCounts):
-            return self.counts.total
-        return float(self.counts.sum(dtype=float))
-
-    @property
     def largest(self) -> int:
         """The largest count."""
         return int(self.counts.largest if self.on_disk else self.counts.data.max())
@@ -207,9 +217,12 @@ class CellTable(NamedTuple):
         for window, counts, places in self._windows(indices, batch_size):
             for start in range(0, len(window), batch_size):
                 some = slice(start, start + batch_size)
-                design = None if self.design is None else self.design[window[some]]
-                covariates = None if design is None else torch.from_numpy(design)
-                yield Minibatch(counts[places[some]], covariates, device)
+                yield Minibatch(
+                    counts[places[some]],
+                    _rows(self.design, window[some]),
+                    device,
+                    _rows(self.size_factors, window[some]),
+                )
 
     def _windows(
         self, indices: np.ndarray, batch_size: int
@@ -222,3 +235,7 @@ class CellTable(NamedTuple):
         for start in range(0, len(indices), step):
             window = indices[start : start + step]
             yield window, self.counts[window], np.arange(len(window))
+
+
+def _rows(values: np.ndarray | None, rows: np.ndarray) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values[rows])

@@ -24,10 +24,10 @@ class GeneSums(NamedTuple):
     library_squares: float  # Σ ℓ²
 
     @classmethod
-    def of(cls, counts: sparse.csr_matrix) -> GeneSums:
-        """Sum the counts of a table, (N, G)."""
+    def of(cls, counts: sparse.csr_matrix, library: np.ndarray | None = None) -> GeneSums:
+        """Sum the counts of a table, (N, G); the library, (N,), is their total when left out."""
         n_cells, n_genes = counts.shape
-        library = counts @ np.ones(n_genes)  # (N,)
+        library = counts @ np.ones(n_genes) if library is None else library
         squares = np.bincount(counts.indices, np.square(counts.data, dtype=float), n_genes)
         return cls(
             n_cells,

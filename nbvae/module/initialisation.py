@@ -28,6 +28,11 @@ def shares(sums: GeneSums) -> np.ndarray:
     return totals / totals.sum()
 
 
+def rates(sums: GeneSums) -> np.ndarray:
+    """Return each gene's counts per unit of the size factors; half a count more. (G,)."""
+    return (sums.totals + 0.5) / sums.library
+
+
 def theta_by_moments(sums: GeneSums) -> np.ndarray:
     """Estimate each gene's θ as if all cells had the same shares.
 
@@ -47,10 +52,17 @@ def theta_by_moments(sums: GeneSums) -> np.ndarray:
     return theta.clip(LOWEST, HIGHEST)
 
 
-def start(bias: Tensor, log_theta: Tensor | None, sums: GeneSums) -> None:
-    """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments."""
+def start(
+    bias: Tensor, log_theta: Tensor | None, sums: GeneSums, *, with_size_factors: bool = False
+) -> None:
+    """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments.
+
+    With size factors the bias is what the softplus turns into the rates: y = log(exp(rate) − 1).
+    """
+    rate = rates(sums)
+    first = rate + np.log(-np.expm1(-rate)) if with_size_factors else np.log(shares(sums))
     with torch.no_grad():
-        bias.copy_(torch.from_numpy(shares(sums)).log())
+        bias.copy_(torch.from_numpy(first))
         if log_theta is not None:
             log_theta.copy_(torch.from_numpy(theta_by_moments(sums)).log())
 

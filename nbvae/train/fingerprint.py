@@ -23,6 +23,7 @@ OTHER = {  # a part of a fingerprint, and what is said when it differs
     "genes": "on other genes: their names or their order differ",
     "counts": "on other counts",
     "covariates": "with other covariates: the levels, or the cells' own, differ",
+    "library": "with other size factors",
     "labels": "with other labels in the column of stratify_by",
     "split": "that held out other cells",
 }
@@ -50,13 +51,14 @@ def fingerprint(
     """
     covariates = covariates_of(module)
     labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
-    told = [] if covariates is None else [covariates.key, *covariates.levels]
+    told = [] if covariates is None else covariates.stored()
     design = np.empty((0, 0)) if table.design is None else table.design
     return {
         "module": described(module),
         "genes": [_of_words(map(str, table.genes))],
         "counts": [_of_counts(table)],
         "covariates": [_of_words(told), _of_numbers(design)],
+        "library": [] if table.size_factors is None else [_of_numbers(table.size_factors)],
         "labels": [_of_words(labels)],
         "split": [_of_numbers(held_out)],
     }
@@ -144,7 +146,7 @@ def _of_counts(table: CellTable) -> str:
     return _of_numbers(starts, counts.indices.astype(np.int32, copy=False), counts.data)
 
 
-def _of_words(words: Iterable[str]) -> str:
+def _of_words(words: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from nbvae.evaluation import Elbo
-from nbvae.module.nbvae import LossOutput
+from nbvae.module.outputs import LossOutput
 
 _COLUMNS = ["epoch", "kl_weight"] + [
     f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy import sparse
 
 from nbvae.data.counts import CountsError, count_matrix, refuse_empty_cells
 from nbvae.data.indices import positions_of
-from nbvae.data.order import BLOCK
+from nbvae.data.order import BLOCK, WINDOW
 from nbvae.data.sound import from_parts
 from nbvae.data.store.engine import read_table, the_zarr
 from nbvae.data.sums import GeneSums
@@ -34,7 +35,6 @@ class StoredCounts:
     n_stored: int  # columns on the disk
     names: pd.Index  # of the cells
     largest: int  # count
-    totals: np.ndarray  # (n_stored,), the sum of each column
     fingerprint: str  # of all counts, in their order
     columns: np.ndarray | None = None  # (n_genes,), those that are wanted; None: all
 
@@ -48,11 +48,6 @@ class StoredCounts:
     def dtype(self) -> np.dtype:
         """The type of the counts that are read."""
         return np.dtype(np.float32)
-
-    @property
-    def total(self) -> float:
-        """The sum of all counts."""
-        return float(self.totals.sum() if self.columns is None else self.totals[self.columns].sum())
 
     def of_genes(self, columns: np.ndarray | None) -> StoredCounts:
         """Choose genes; nothing is read."""
@@ -176,14 +171,20 @@ def open_store(path: str | Path) -> CellStore:
     counts = StoredCounts(
         *(group["X/data"], group["X/indices"], indptr, len(var), obs.index),
         largest=int(about["largest"]),
-        totals=sums.totals,
         fingerprint=str(about["fingerprint"]),
     )
     return CellStore(path, obs, var, counts, sums)
 
 
-def gene_sums(adata: AnnData, *, layer: str | None = None) -> GeneSums:
-    """Sum the counts over cells; a store knows them already.
+def gene_sums(
+    adata: AnnData, *, layer: str | None = None, library: np.ndarray | None = None
+) -> GeneSums:
+    """Sum the counts over cells; a store knows them already, but not those with other libraries.
+
+    Args:
+        adata: the cells.
+        layer: the layer that holds the counts; ``X`` when left out.
+        library: (n_cells,), size factors; the cells' totals when left out.
 
     Raises:
         CountsError, KeyError, TypeError: as in ``count_matrix``.
@@ -191,9 +192,12 @@ def gene_sums(adata: AnnData, *, layer: str | None = None) -> GeneSums:
 
     """
     if not isinstance(adata, CellStore):
-        return GeneSums.of(count_matrix(adata, layer=layer))
+        return GeneSums.of(count_matrix(adata, layer=layer), library)
     refuse_layer(layer)
-    return adata.sums
+    if library is None:
+        return adata.sums
+    parts = np.array_split(np.arange(adata.n_obs), -(-adata.n_obs // WINDOW))
+    return reduce(GeneSums.plus, (GeneSums.of(adata.counts[p], library[p]) for p in parts))
 
 
 def refuse_layer(layer: str | None) -> None:
