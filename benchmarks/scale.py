@@ -18,10 +18,13 @@ more than those of the clock, on a machine with other work. The files are in the
 
 import argparse
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -30,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import data, results
-from benchmarks.one import machine
+from benchmarks.one import commit, cpu
 
 FILE = results.FOLDER / "scale.jsonl"
 PARTS = ("nothing", "write", "memory", "disk", "loading")
@@ -68,6 +71,13 @@ def run_all(n_cells: int, folder: Path) -> None:
         print(line, flush=True)
         with FILE.open("a") as file:
             file.write(json.dumps({**line, "machine": machine()}) + "\n")
+
+
+def machine() -> dict[str, str | int | None]:
+    """Describe the machine and the versions by what matters here."""
+    versions = {name: metadata.version(name) for name in ("torch", "anndata", "zarr")}
+    system = {"system": platform.system(), "python": platform.python_version()}
+    return {"cpu": cpu(), "cores": os.cpu_count(), **system, **versions, "nbvae": commit()}
 
 
 def measured(part: str, folder: Path) -> dict[str, Any]:
