@@ -2,7 +2,6 @@
 
     python -m benchmarks.scale                    500,000 × 2,000 generated cells
     python -m benchmarks.scale --cells 100000     fewer; each line says how many it was
-    python -m benchmarks.scale gpu --folder F     an epoch on a GPU of the cells that are in F
     python -m benchmarks.scale show               the table of what is stored
 
 Each part runs in a process of its own, so that its peak memory is its own:
@@ -39,7 +38,6 @@ from benchmarks.one import commit, cpu
 FILE = results.FOLDER / "scale.jsonl"
 PARTS = ("nothing", "write", "memory", "disk", "loading")
 N_GENES, BATCH_SIZE = 2000, 128
-BATCH_SIZES, FEW, MORE = (128, 1024), 1, 4  # on a GPU; epochs of a short and a longer run
 SHOWN = ["peak_mb", "seconds", "cpu_us_per_cell", "held_out", "disk_mb"]
 
 
@@ -48,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="?", choices=[*PARTS, "gpu", "show"])
+    parser.add_argument("part", nargs="?", choices=[*PARTS, "show"])
     parser.add_argument("--cells", type=int, default=500_000)
     parser.add_argument("--folder", type=Path, help="of the files; by default one that is removed")
     options = parser.parse_args()
@@ -144,24 +142,6 @@ def _loading(folder: Path) -> dict[str, Any]:
     for minibatch in table.minibatches(order, BATCH_SIZE):
         assert len(minibatch.x) == len(minibatch.sparse.cell_starts)
     return {"met": store.n_obs}
-
-
-def _gpu(folder: Path) -> dict[str, Any]:
-    """Time an epoch from the store and from memory: what a longer run takes beyond a short one."""
-    from nbvae import NBVAE, Trainer, datasets, open_store, write_store
-
-    if not (folder / "cells.zarr").exists():
-        write_store(folder / "cells.zarr", folder / "cells.h5ad")
-    store, result = open_store(folder / "cells.zarr"), {}
-    for name, cells in (("disk", store), ("memory", datasets.read_counts(folder / "cells.h5ad"))):
-        for size in BATCH_SIZES:
-            seconds = []
-            for epochs in (FEW, MORE):
-                module, start = NBVAE.for_counts(cells, seed=0), perf_counter()
-                Trainer(max_epochs=epochs, batch_size=size).fit(module, cells)
-                seconds.append(perf_counter() - start)
-            result[f"{name}_{size}_epoch_s"] = (seconds[1] - seconds[0]) / (MORE - FEW)
-    return result
 
 
 if __name__ == "__main__":
