@@ -68,7 +68,7 @@ def elbo(
 
     Args:
         module: returns ``reconstruction`` and ``kl`` of each cell.
-        adata: raw counts, or a ``CellTable`` of them.
+        adata: raw counts, a store or a ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: draws of z for each cell, averaged.
@@ -114,7 +114,7 @@ def importance_weighted_bound(
 
     Args:
         module: an ``NBVAE``.
-        adata: raw counts, or a ``CellTable`` of them.
+        adata: raw counts, a store or a ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: S, draws of z for each cell.

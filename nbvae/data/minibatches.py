@@ -116,7 +116,7 @@ class CellTable(NamedTuple):
         """Take from an AnnData what a module needs: the one door by which cells come in.
 
         Args:
-            adata: raw counts, cells × genes.
+            adata: raw counts, cells × genes; or a store of them, from which nothing is read yet.
             module: its attributes ``genes``, ``layer``, ``covariates`` and ``size_factor_key``,
                 where it has them, say what it needs. The genes are found by name; columns of
                 others are left out.

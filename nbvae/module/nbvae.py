@@ -129,7 +129,7 @@ class NBVAE(nn.Module):
         The module remembers the genes' names, and the layer, and finds them in any AnnData.
 
         Args:
-            adata: the raw counts that the module will be trained on.
+            adata: the raw counts that the module will be trained on, or a store of them.
             n_latent: as in ``NBVAE``, like all that follow but ``layer``.
             layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.

@@ -2,6 +2,10 @@
 
 ``torchrun --nproc-per-node=8 script.py`` starts a script eight times and tells each who it is. A
 process that nobody started so is alone, and nothing here costs it anything.
+
+Whoever lets torchrun itself start anew (``--max-restarts``) should set the variable
+TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: without it, three of eight such starts failed or hung
+(PyTorch's issue 135712).
 """
 
 import atexit
@@ -128,5 +132,5 @@ def one_fate() -> Iterator[None]:
 
 
 def _leave() -> None:
-    if dist.is_initialized():
+    if size() > 1 and dist.is_initialized():
         dist.destroy_process_group()

@@ -124,7 +124,7 @@ class Trainer:
 
         Args:
             module: trained in place and left on the device it was trained on.
-            adata: raw counts, cells × genes.
+            adata: raw counts, cells × genes; or a store of them, from ``open_store``.
             layer: the layer that holds the counts; ``X`` when left out.
             checkpoint: a file that gets the state of the run after each epoch. If it is there
                 already, the run resumes from it, and ends with the very weights that it would
