@@ -271,7 +271,7 @@ def test_a_gpu_gets_pieces(store):
     cells = table.shuffled(np.arange(53), 8, np.random.default_rng(0))
     rows, there = torch.from_numpy(supply.rows(cells)), store[:].X.toarray()
     for piece in supply.pieces(cells):
-        x, _ = supply.cells.minibatch(rows[piece.start : piece.stop])
+        x, *_ = supply.cells.minibatch(rows[piece.start : piece.stop])
         np.testing.assert_array_equal(x.numpy(), there[cells[piece.start : piece.stop]])
 
 
