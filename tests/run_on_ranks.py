@@ -27,7 +27,8 @@ def cells():
     mean = np.where(np.arange(12) // 4 == group[:, None], 12.0, 1.5)
     counts = rng.negative_binomial(3, 3 / (3 + mean)).astype(np.float32)
     counts[:, 0] += 1
-    return AnnData(counts, obs=pd.DataFrame({"group": group.astype(str)}))
+    obs = pd.DataFrame({"group": group.astype(str)}, index=[f"cell-{i}" for i in range(101)])
+    return AnnData(counts, obs=obs)
 
 
 def main():

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from notebooks import BOOK, code_cells, read
+from rules import markdown
 
 from benchmarks import results, scale
 
@@ -54,3 +55,19 @@ def test_the_rates_of_a_core(quoted, by_part):
 def test_the_memory(quoted, by_part):
     for part, megabytes in quoted["PEAK"].items():
         assert megabytes == pytest.approx(by_part[part]["peak_mb"], abs=6)
+
+
+def test_where_runs_on_a_gpu_end():
+    text = markdown(read(BOOK / "13_scale.ipynb"))
+    lines = results.stored(results.FOLDER, "gpu.jsonl")
+    whole = {x["batch_size"]: x["test_neg_elbo"] for x in lines if x["part"] == "whole"}
+    assert f"128 ends at {whole[128]:.1f} and 1,024 at {whole[1024]:.1f}" in text
+    epochs = {
+        x["batch_size"]: x["epoch_s"]
+        for x in lines
+        if x["part"] == "epochs" and x["way"] == "recorded"
+    }
+    assert f"{epochs[128]:.2f} s in minibatches of 128 and {epochs[1024]:.2f} s" in text
+    steps = {x["batch_size"]: x for x in lines if x["part"] == "steps"}[128]
+    assert f"{steps['recorded_ms']:.2f} ms as a recorded graph" in text
+    assert f"{steps['eager_ms']:.1f} ms if Python" in text
