@@ -128,9 +128,8 @@ class CellStore(AnnData):
         )
         adata = super().__getitem__((rows, slice(None))).copy()
         adata.X = self.counts[rows]
-        return (
-            adata if isinstance(genes, slice) and genes == slice(None) else adata[:, genes].copy()
-        )
+        all_genes = isinstance(genes, slice) and genes == slice(None)
+        return adata if all_genes else adata[:, genes].copy()
 
     def pieces(self, n_cells: int = 10_000) -> Iterator[AnnData]:
         """Read all cells, so many at a time."""
