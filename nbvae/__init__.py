@@ -15,12 +15,14 @@ from nbvae.data.split import split_cells
 from nbvae.data.store.cells import CellStore, open_store
 from nbvae.data.store.write import write_store
 from nbvae.files import CheckpointError
+from nbvae.mapping import Mapped, map_query
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.mlp import MLP
 from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
 from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
+from nbvae.new_levels import with_new_levels
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.ranks import RankError
@@ -40,6 +42,7 @@ __all__ = [
     "GenerativeOutput",
     "InferenceOutput",
     "LossOutput",
+    "Mapped",
     "Minibatch",
     "RankError",
     "SparseBatch",
@@ -56,6 +59,7 @@ __all__ = [
     "kl_to_standard_normal",
     "log_counts_product",
     "loss_of",
+    "map_query",
     "nb_log_prob",
     "nb_reconstruction",
     "nb_sample",
@@ -64,6 +68,7 @@ __all__ = [
     "reparametrise",
     "split_cells",
     "use_threads",
+    "with_new_levels",
     "write_store",
     "zinb_log_prob",
 ]

@@ -49,7 +49,7 @@ def from_scvi(model: Any) -> NBVAE:
         ValueError: it has a part that an ``NBVAE`` has not; all such parts are named.
 
     """
-    theirs = getattr(model, "module", None)
+    theirs: Any = getattr(model, "module", None)
     if type(model).__name__ != "SCVI" or type(theirs).__name__ != "VAE":
         raise TypeError(f"model must be an scvi.model.SCVI, not {kind_of(model)}.")
     if differences := list(_differences(theirs)):
@@ -136,7 +136,7 @@ def _fill(mlp: MLP, first: Linear, last: nn.Linear) -> None:
 def _hidden(network: nn.Module) -> Linear:
     """Read a hidden layer: y = γ (Wx + b − mean)/√(variance + ε) + β is one product and one sum."""
     [linear] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    weight, bias = linear.weight, linear.bias
+    weight, bias = linear.weight.data, linear.bias.data
     for norm in (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)):
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None:

@@ -257,6 +257,16 @@ def test_tables_of_cells_and_genes_are_not_made_in_memory(store):
     assert expression.posterior_predictive(module, store[:5]).shape == (1, 5, 12)
 
 
+def test_cells_of_a_store_are_mapped(store):
+    """Else a query, or the known cells, would have to be read whole without a word."""
+    module, known = model(store), store[np.arange(30)]
+    expected = nbvae.map_query(module, store[:], known)
+    ours = nbvae.map_query(module, store, known)
+    np.testing.assert_array_equal(ours.p_value, expected.p_value)
+    with pytest.raises(ValueError, match=r"store\[trainer\.held_out_cells\]"):
+        nbvae.map_query(module, store, store)
+
+
 def test_a_file_for_results_needs_a_folder(store, tmp_path):
     """Else the way out of one error would be another."""
     with pytest.raises(FileNotFoundError, match="make it first"):

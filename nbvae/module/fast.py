@@ -58,8 +58,11 @@ def loss_of(
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
-    negative_binomial = is_unchanged(module) and module.likelihood == LIKELIHOODS["nb"]
-    return negative_binomial and module.size_factor_key is None
+    return (
+        is_unchanged(module)
+        and module.likelihood == LIKELIHOODS["nb"]
+        and module.size_factor_key is None
+    )
 
 
 def is_unchanged(module: object) -> TypeGuard[NBVAE]:

@@ -258,8 +258,8 @@ class NBVAE(nn.Module):
             noise: (N, K), to fix the draw of z.
 
         """
-        check_library(library, len(x), self.size_factor_key)
         inference = self.inference(x, covariates=covariates, noise=noise)
+        check_library(library, len(x), self.size_factor_key)
         library = x.sum(dim=-1, keepdim=True) if library is None else library  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)

@@ -30,7 +30,7 @@ def save(module: NBVAE, path: str | Path) -> None:
     content = {
         "format": FORMAT,
         "class": type(module).__name__,
-        "arguments": _arguments_of(module),
+        "arguments": arguments_of(module),
         "covariates": module.covariates and module.covariates.stored(),
         "genes": genes_of(module),
         "layer": module.layer,
@@ -63,7 +63,7 @@ def load(cls: Any, path: str | Path) -> Any:
     return module
 
 
-def _arguments_of(module: NBVAE) -> dict[str, Any]:
+def arguments_of(module: NBVAE) -> dict[str, Any]:
     """Collect what the module was built with, but for its covariates."""
     named = [name for name, known in LIKELIHOODS.items() if known == module.likelihood]
     if not named:
