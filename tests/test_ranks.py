@@ -13,6 +13,7 @@ import pytest
 import run_on_ranks
 import torch
 
+import nbvae
 from nbvae import NBVAE, RankError, Trainer, write_store
 from nbvae.data.minibatches import CellTable
 from nbvae.module.fast import loss_of
@@ -21,7 +22,7 @@ from nbvae.train.settings import TrainerSettings
 from nbvae.train.shared import SharedEpochs
 from nbvae.train.state import TrainingState
 
-PATIENCE = 120  # seconds: two processes import PyTorch on a busy machine, and compute for one
+PATIENCE = 300  # seconds: two processes import PyTorch on a busy machine, and compute for one
 SCRIPT = Path(run_on_ranks.__file__)
 
 
@@ -31,6 +32,7 @@ def start(folder, n_ranks, **asked):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = {"WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    told["PYTHONPATH"] = str(Path(nbvae.__file__).parents[1])  # the package that is tested
     folder.mkdir(exist_ok=True)
     return [
         subprocess.Popen(
