@@ -49,7 +49,8 @@ def map_query(
 
     The p-value of a cell is the share of ``known`` cells, itself counted among them, whose misfit
     is as large or larger. Of cells of their kinds and their experiment, a share α at most has
-    p ≤ α, whatever the module is worth (Vovk, Gammerman & Shafer 2005). Another chemistry or
+    p ≤ α on average, whatever the module is worth: a conformal p-value (Fontana, Zeni & Vantini
+    2023, doi:10.3150/21-BEJ1447). Another chemistry or
     tissue makes all cells fit worse, known kinds, too: then compare the query's cells with each
     other, or first fit its batch (``with_new_levels``).
 
