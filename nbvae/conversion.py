@@ -32,8 +32,10 @@ def from_scvi(model: Any) -> NBVAE:
     """Build an ``NBVAE`` of a model of scvi-tools: genes, layer, covariates, size factors, weights.
 
     Its loss is theirs in evaluation mode, when dropout does nothing and batch normalisation uses
-    what it has learned. One thing is left out: they add 1e-4 (``var_eps``) to the variances of
-    q(z | x). That lowers their KL by at most ½ · 1e-4 · Σ 1/variance of a cell.
+    what it has learned. Two small numbers are left out. They add 1e-4 (``var_eps``) to the
+    variances of q(z | x), which changes their KL by at most ½ · 1e-4 · Σ 1/variance of a cell. And
+    they add 1e-8 to μ and θ inside logarithms, which spares a cell where a gene with counts is
+    expected to have hardly any, as with covariates that are far from 0 and not standardised.
 
     Args:
         model: an ``scvi.model.SCVI``, trained or not.

@@ -38,8 +38,8 @@ def cells(sample):
     sample.obs["run"] = np.array(["new", "old", "third"])[rng.integers(3, size=n)]
     sample.obs["donor"] = np.array(["d2", "d1"])[rng.integers(2, size=n)]
     sample.obs["site"] = "here"
-    sample.obs["percent_mito"] = rng.gamma(4, size=n)
-    sample.obs["age"] = rng.normal(50, 10, size=n)
+    sample.obs["percent_mito"] = rng.gamma(4, size=n) / 4
+    sample.obs["age"] = rng.normal(size=n)  # in tens of years; of 50, μ falls below their 1e-8
     total = np.asarray(sample.X.sum(axis=1)).ravel()
     sample.obs["depth"] = total * rng.gamma(50, 0.1, size=n) / total.mean()
     sample.layers["counts"] = sample.X.copy()
