@@ -87,7 +87,8 @@ def test_values_are_announced(name, figure):
     page = figure(name).page
     page.wait_for_function("document.querySelector('.lv-said').textContent.length > 5")
     before = page.locator(".lv-said").inner_text()
-    control = page.locator(".lv-stage input[type=range]").first
+    controls = page.locator(".lv-stage input")
+    control = controls.and_(page.locator("[type=range]")).or_(controls).first
     control.focus()
     control.press("ArrowRight")
     control.press("PageUp")
