@@ -13,7 +13,7 @@ from notebooks import ROOT
 pytestmark = pytest.mark.slow
 PAGES = {
     "intro": 1, "01_counts": 1, "02_negative_binomial": 1, "03_generative_model": 1,
-    "04_inference": 3,
+    "04_inference": 3, "05_the_draft": 1, "06_training": 1,
 }  # fmt: skip
 LARGEST = 3_200_000  # bytes that a page loads, unpacked; MathJax is 1.2 million of them
 OURS = ".lv-stage"
