@@ -11,7 +11,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, nb_log_prob
+from nbvae import NBVAE, evaluation, nb_log_prob
 from nbvae.teaching import living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 
@@ -100,6 +100,29 @@ SCORES = {
         "a draw without a way back": (690.0, 691.0, 1.0, 0.9, 0.2),
     }.items()
 }
+def several_maps():
+    """Maps of the table by chance, two for each of three numbers of neighbours."""
+    rng = np.random.default_rng(3)
+    return {number: [rng.normal(size=(60, 2)) for _ in range(2)] for number in (5, 15, 50)}
+
+
+def latent():
+    """Posteriors of its cells, by chance, too."""
+    rng = np.random.default_rng(4)
+    return evaluation.Latent(rng.normal(size=(60, 10)), rng.uniform(0.2, 1, size=(60, 10)))
+
+
+def expected():
+    """Counts, means of two draws of z and θ, as of a model that is too unsure by a factor of 4."""
+    rng = np.random.default_rng(6)
+    mean = rng.gamma(2, 2, size=(1, 50, 6)) * rng.uniform(0.9, 1.1, size=(2, 50, 6))
+    theta = np.array([0.5, 1.0, 2.0, 2.0, 3.0, 5.0])
+    true = 4 * theta
+    counts = rng.negative_binomial(true, true / (true + mean.mean(axis=0)))
+    return counts, mean, theta
+
+
+PLANE = np.random.default_rng(5).normal(size=(60, 2))
 
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
@@ -110,7 +133,11 @@ FIGURES = {
     "latent_map": lambda: living.latent_map(
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
+    "many_maps": lambda: living.many_maps(
+        table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
+    ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
     "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
     "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),

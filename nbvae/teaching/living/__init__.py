@@ -3,8 +3,10 @@
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
 from nbvae.teaching.living.draft import run_draft, switchboard
 from nbvae.teaching.living.drafted import SLIPS, with_slips
+from nbvae.teaching.living.criticism import calibration
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
+from nbvae.teaching.living.maps import many_maps
 from nbvae.teaching.living.states import latent_map, state_by_hand
 from nbvae.teaching.living.training import Watched, kinds, library_in, on_map, training_scrubber
 
@@ -12,11 +14,13 @@ __all__ = [
     "SLIPS",
     "LivingFigure",
     "Watched",
+    "calibration",
     "catch_rate",
     "gradient_race",
     "kinds",
     "latent_map",
     "library_in",
+    "many_maps",
     "negative_binomial",
     "on_map",
     "q_by_hand",
