@@ -11,7 +11,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, nb_log_prob
+from nbvae import NBVAE, expression, nb_log_prob
 from nbvae.teaching import living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 
@@ -73,6 +73,16 @@ def untrained():
     return model.eval()
 
 
+def differences():
+    """Two comparisons of the table's kinds by that model."""
+    return {
+        (one, two): expression.differential_expression(
+            untrained(), table(), one, two, groupby="cell_type", n_samples=200
+        )
+        for one, two in (("A", "B"), ("A", "C"))
+    }
+
+
 SHOWN = [f"GENE{g}" for g in range(8)]
 LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
@@ -88,6 +98,7 @@ FIGURES = {
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }
 

@@ -1,6 +1,7 @@
 """Figures that a reader can move: in the page without a kernel, in a notebook with one."""
 
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
+from nbvae.teaching.living.differential import volcano
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
 from nbvae.teaching.living.states import latent_map, state_by_hand
@@ -15,4 +16,5 @@ __all__ = [
     "script",
     "state_by_hand",
     "style",
+    "volcano",
 ]
