@@ -83,6 +83,30 @@ def differences():
     }
 
 
+LINEAGE = np.arange(60) % 2
+SHARES, EPOCHS = (0.5, 0.0), (1, 5, 20)
+
+
+def dealt(share):
+    """Which experiment each cell is from: at a share of 0 that is its lineage."""
+    lot = np.random.default_rng(4).random(60)
+    return np.where(LINEAGE == 1, lot >= share, lot >= 1 - share).astype(int)
+
+
+def places():
+    """A map for each share, model and epoch: two clouds that part as training goes on."""
+    rng = np.random.default_rng(5)
+    return {
+        share: {
+            name: [
+                rng.normal(size=(60, 2)) + apart * epoch * LINEAGE[:, None] / 10 for epoch in EPOCHS
+            ]
+            for name, apart in (("not told", 2.0), ("told", 0.7))
+        }
+        for share in SHARES
+    }
+
+
 SHOWN = [f"GENE{g}" for g in range(8)]
 LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
@@ -98,6 +122,13 @@ FIGURES = {
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "two_experiments": lambda: living.two_experiments(
+        places(),
+        {share: dealt(share) for share in SHARES},
+        LINEAGE,
+        EPOCHS,
+        lineages=("lymphocytes", "myeloid cells"),
+    ),
     "volcano": lambda: living.volcano(differences(), gene="GENE3"),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }

@@ -1,5 +1,6 @@
 """Figures that a reader can move: in the page without a kernel, in a notebook with one."""
 
+from nbvae.teaching.living.batches import two_experiments
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
 from nbvae.teaching.living.differential import volcano
 from nbvae.teaching.living.figure import LivingFigure, script, style
@@ -16,5 +17,6 @@ __all__ = [
     "script",
     "state_by_hand",
     "style",
+    "two_experiments",
     "volcano",
 ]

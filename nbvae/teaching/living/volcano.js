@@ -70,7 +70,7 @@
     const panels = living.add(stage, "div", { class: "lv-panels" });
     const [left, right] = ["wide", "narrow"].map((c) => living.add(panels, "div", { class: `lv-${c}` }));
     const cloud = living.scatter(left, { label: "p of each gene against its LFC", height: 300,
-      x: { domain: [-9, 9], label: "LFC (log₂), of group 1 less group 2" }, y: { domain: [0, 1.03], label: "p" } });
+      x: { domain: [-9, 9], label: "LFC, log₂ (right: more in the first)" }, y: { domain: [0, 1.03], label: "p, that it differs by δ" } });
     const chart = living.chart(right, { label: "What is known of this gene's LFC", height: 230,
       x: { label: "this gene's LFC" }, y: { domain: [0, 1.05], hidden: true }, margin: { left: 12 } });
     const about = living.add(right, "p", { class: "lv-about" });
