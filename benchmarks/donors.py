@@ -30,7 +30,7 @@ from benchmarks.differential import DELTA, adjusted, markdown, table_of, trained
 from nbvae import NBVAE, datasets
 from nbvae.expression import differential_expression
 
-SEEDS, FDR, SPREADS = 5, 0.05, (0.0, 0.2, 0.5)
+SEEDS, FDR, SPREADS = 3, 0.05, (0.0, 0.2, 0.5)
 DONORS, MYELOID = 6, ("Dendritic", "CD14+ Monocyte")
 STORED = Path(__file__).parent / "results" / "donors.csv"
 Rule = Callable[[NBVAE, AnnData], tuple[np.ndarray, np.ndarray]]  # called, sign

@@ -5,6 +5,8 @@ import pytest
 import samples
 from sklearn.neighbors import NearestNeighbors
 
+from nbvae.teaching.living.batches import _turned
+
 pytestmark = pytest.mark.slow
 
 
@@ -64,15 +66,13 @@ def test_training_is_moved_by_keys(figure):
 def test_what_a_ring_means_is_said(figure):
     page = figure("two_experiments").page
     key = page.locator(".lv-hint")
-    assert key.inner_text() == "Blue: lymphocytes; red: myeloid cells. Dots: A; rings: B."
+    assert key.inner_text() == "lymphocytes, myeloid cells; dots: A, rings: B"
     page.get_by_text("which experiment").click()
-    assert key.inner_text() == "Blue: A; red: B. Dots: lymphocytes; rings: myeloid cells."
+    assert key.inner_text() == "A, B; dots: lymphocytes, rings: myeloid cells"
 
 
 def test_maps_are_only_turned():
     """Distances between cells stay, so that their neighbours do."""
     place = np.random.default_rng(0).normal(size=(60, 2))
-    from nbvae.teaching.living.batches import _turned
-
     (first, second) = _turned([place @ [[0.0, -1.0], [1.0, 0.0]], place], None)
     assert first == pytest.approx(second, abs=1e-9)

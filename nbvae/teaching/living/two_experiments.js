@@ -57,7 +57,9 @@
         lineages.map((kind, k) => `${count(j, k)} ${kind}`).join(", ")).join(". ") + ".";
       const [ink, ring] = state.colour === "batch" ? [batch, kinds] : [kinds, batch];
       const names = state.colour === "batch" ? [["A", "B"], lineages] : [lineages, ["A", "B"]];
-      key.textContent = `Blue: ${names[0][0]}; red: ${names[0][1]}. Dots: ${names[1][0]}; rings: ${names[1][1]}.`;
+      const swatch = (of) => living.el("span", { class: `lv-swatch lv-round lv-${of}` });
+      key.replaceChildren(swatch("indigo"), `${names[0][0]}, `, swatch("rose"), `${names[0][1]}; ` +
+        `dots: ${names[1][0]}, rings: ${names[1][1]}`);
       const said = models.map((name, i) => {
         const spots = maps[state.share][i][state.epoch];
         const near = living.nearestOf(spots);
