@@ -5,24 +5,21 @@ the chapters need.
 """
 
 from nbvae import evaluation, expression
+from nbvae.conversion import from_scvi
 from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
 from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
 from nbvae.data.split import split_cells
 from nbvae.files import CheckpointError
+from nbvae.mapping import Mapped, map_query
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.mlp import MLP
-from nbvae.module.nbvae import (
-    NBVAE,
-    GenerativeOutput,
-    InferenceOutput,
-    LossOutput,
-    kl_to_standard_normal,
-    reparametrise,
-)
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
+from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
+from nbvae.new_levels import with_new_levels
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.settings import TrainerSettings
@@ -40,6 +37,7 @@ __all__ = [
     "GenerativeOutput",
     "InferenceOutput",
     "LossOutput",
+    "Mapped",
     "Minibatch",
     "SparseBatch",
     "Trainer",
@@ -50,9 +48,11 @@ __all__ = [
     "datasets",
     "evaluation",
     "expression",
+    "from_scvi",
     "kl_to_standard_normal",
     "log_counts_product",
     "loss_of",
+    "map_query",
     "nb_log_prob",
     "nb_reconstruction",
     "nb_sample",
@@ -60,5 +60,6 @@ __all__ = [
     "reparametrise",
     "split_cells",
     "use_threads",
+    "with_new_levels",
     "zinb_log_prob",
 ]

@@ -14,6 +14,7 @@ NUMPY_LINKS = {
     "exp": np.exp,
     "softmax": lambda y: scipy.special.softmax(y, axis=-1),
     "log_softmax": lambda y: scipy.special.log_softmax(y, axis=-1),
+    "log_softplus": lambda y: np.log(np.logaddexp(y, 0)),
 }
 
 

@@ -11,7 +11,10 @@ from nbvae import NBVAE, CheckpointError, Covariates, Trainer, files
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS
 
-OTHER_LEVELS = r"covariates \['group', 'a', 'b', 'c'\], this one has \['group', 'A', 'b', 'c'\]"
+OTHER_LEVELS = (
+    r"covariates \[{'key': 'group', 'levels': \['a', 'b', 'c'\]}\], this one has "
+    r"\[{'key': 'group', 'levels': \['A', 'b', 'c'\]}\]"
+)
 SETTINGS = {"max_epochs": 6, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
 
 
@@ -214,6 +217,24 @@ def test_weights_of_other_batches_are_refused(small, tmp_path):
     assert Trainer.load(tmp_path / "model.pt", module).best_epoch == trainer.best_epoch
 
 
+def test_numbers_are_standardised_in_a_file_as_in_the_module(told, tmp_path):
+    """Else each cell's number would be read by another scale, and nobody would notice."""
+    other = told.copy()
+    other.obs["percent_mito"] *= 1.01
+    covariates = Covariates.of(told, "percent_mito", "group")
+    trainer, module = Trainer(**SETTINGS), model(covariates=covariates)
+    trainer.fit(module, told, checkpoint=tmp_path / "run.pt")
+    trainer.save(tmp_path / "model.pt", module)
+    stranger = model(covariates=Covariates.of(other, "percent_mito", "group"))
+    with pytest.raises(CheckpointError, match="percent_mito"):
+        Trainer.load(tmp_path / "model.pt", stranger)
+    with pytest.raises(CheckpointError, match="percent_mito"):
+        Trainer(**SETTINGS).fit(stranger, other, checkpoint=tmp_path / "run.pt")
+    same_again = model(covariates=covariates)
+    Trainer.load(tmp_path / "model.pt", same_again)
+    assert same(same_again.state_dict(), module.state_dict())
+
+
 # ---------------------------------------------------------------- another run
 
 
@@ -374,7 +395,9 @@ def test_the_same_counts_from_elsewhere_go_on(small, tmp_path):
 # ---------------------------------------------------------------- all or nothing
 
 
-ENTRIES = ["settings", "identity", "weights", "covariates", "optimizer", "progress"]
+ENTRIES = [
+    *("settings", "identity", "weights", "covariates", "size_factor_key", "optimizer", "progress")
+]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -383,7 +406,7 @@ def test_a_run_that_lacks_an_entry_changes_nothing(small, tmp_path, entry, wrong
     """Else the module would have half of the file in it when the error comes."""
     path = tmp_path / "run.pt"
     Trainer(**SETTINGS).fit(model(), small, checkpoint=path)
-    content = files.read(path, "nbvae run 3", "")
+    content = files.read(path, "nbvae run 4", "")
     if wrong == "missing":
         del content[entry]
     else:
@@ -425,7 +448,7 @@ def test_weights_that_lack_an_entry_change_nothing(small, tmp_path, entry):
     trainer, module = Trainer(**SETTINGS), model()
     trainer.fit(module, small)
     trainer.save(tmp_path / "model.pt", module)
-    content = files.read(tmp_path / "model.pt", "nbvae checkpoint 4", "")
+    content = files.read(tmp_path / "model.pt", "nbvae checkpoint 5", "")
     del content[entry]
     files.write_atomically(tmp_path / "model.pt", content)
     other = model()

@@ -112,6 +112,29 @@ LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
 
 
+def watched():
+    """A run with a negative binomial and one with Poisson counts, of that table."""
+    runs = {"all is well": "nb", "no scatter": "poisson"}
+    for name, likelihood in runs.items():
+        module = NBVAE.for_counts(table(), seed=0, likelihood=likelihood)
+        runs[name] = living.Watched(device="cpu").watch(module, table())
+    return runs
+
+
+SIGNS = {"all is well": "Nothing is wrong.", "no scatter": "θ is infinite."}
+
+SCORES = {
+    name: dict(zip(("reported", "true", "kl", "sd", "ari"), numbers, strict=True))
+    for name, numbers in {
+        "correct": (667.25, 668.5, 11.25, 0.39, 0.5),
+        "no draw": (658.0, 1124.0, 1.5, 1.0, 0.5),
+        "mean for sum": (727.0, 727.5, 0.0, 1.0, 0.0),
+        "mixed meanings": (665.0, 671.0, 14.0, 0.24, 0.5),
+        "a constant in the logarithms": (667.0, 668.0, 11.0, 0.39, 0.5),
+        "a draw without a way back": (690.0, 691.0, 1.0, 0.9, 0.2),
+    }.items()
+}
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -131,6 +154,8 @@ FIGURES = {
     ),
     "volcano": lambda: living.volcano(differences(), gene="GENE3"),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
+    "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
+    "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),
 }
 
 

@@ -3,20 +3,32 @@
 from nbvae.teaching.living.batches import two_experiments
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
 from nbvae.teaching.living.differential import volcano
+from nbvae.teaching.living.draft import run_draft, switchboard
+from nbvae.teaching.living.drafted import SLIPS, with_slips
 from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
 from nbvae.teaching.living.states import latent_map, state_by_hand
+from nbvae.teaching.living.training import Watched, kinds, library_in, on_map, training_scrubber
 
 __all__ = [
+    "SLIPS",
     "LivingFigure",
+    "Watched",
     "catch_rate",
     "gradient_race",
+    "kinds",
     "latent_map",
+    "library_in",
     "negative_binomial",
+    "on_map",
     "q_by_hand",
+    "run_draft",
     "script",
     "state_by_hand",
     "style",
+    "switchboard",
+    "training_scrubber",
     "two_experiments",
     "volcano",
+    "with_slips",
 ]

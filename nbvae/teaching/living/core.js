@@ -139,6 +139,7 @@
     for (const [value, label] of options.options) {
       const input = living.el("input", { type: "radio", name: group, value });
       input.checked = value === options.value;
+      if (label.length < 3) input.setAttribute("aria-label", `${options.label} ${label}`);
       input.addEventListener("change", () => options.on(value));
       living.add(set, "label", {}, input, living.el("span", {}, label));
     }
