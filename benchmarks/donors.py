@@ -11,7 +11,7 @@ that is known. Each seed deals, thins and trains anew. The rules, δ = 0.25, at 
 - Wilcoxon: rank sums over cells of log1p of counts at the median library.
 - pseudobulk t: the counts of each donor summed; Welch's t-test of log₂ counts per million.
 - pseudobulk GLM: the same sums; a quasi-Poisson GLM with the log of the donor's library as an
-  offset (statsmodels), its dispersion from Pearson's χ², Student's t with 4 degrees of freedom.
+  offset, its dispersion from Pearson's χ², and Student's t with 4 degrees of freedom.
 
 The last three are corrected by Benjamini & Hochberg.
 """
@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 import torch
 from anndata import AnnData
 from scipy import stats
@@ -89,15 +88,25 @@ def by_t(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_glm(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    counts, control = sums(adata)
-    design = sm.add_constant(control.astype(float))
-    offset = np.log(counts.sum(axis=1))
-    p, sign = np.ones(counts.shape[1]), np.zeros(counts.shape[1])
-    for g in np.flatnonzero((counts[control].sum(0) > 0) & (counts[~control].sum(0) > 0)):
-        fitted = sm.GLM(counts[:, g], design, sm.families.Poisson(), offset=offset).fit(scale="X2")
-        t = fitted.params[1] / fitted.bse[1]
-        p[g], sign[g] = 2 * stats.t.sf(abs(t), DONORS - 2), np.sign(t)
-    return adjusted(p) <= FDR, sign
+    t = glm_t(*sums(adata))
+    return adjusted(2 * stats.t.sf(abs(t), DONORS - 2)) <= FDR, np.sign(t)
+
+
+def glm_t(counts: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Compute t of the group's coefficient in a quasi-Poisson GLM with a library offset, (G,).
+
+    With two groups the rates that maximise the likelihood are the groups' shares, so nothing has
+    to be iterated. A gene without counts in a group has none, 0.
+    """
+    library = counts.sum(axis=1, keepdims=True)
+    groups = [(counts[which].sum(axis=0), library[which].sum()) for which in (control, ~control)]
+    rates = [total / of for total, of in groups]
+    mean = library * np.where(control[:, None], *rates)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dispersion = ((counts - mean) ** 2 / mean).sum(axis=0) / (len(counts) - 2)
+        error = np.sqrt(dispersion * (1 / groups[0][0] + 1 / groups[1][0]))
+        t = (np.log(rates[0]) - np.log(rates[1])) / error
+    return np.where((groups[0][0] > 0) & (groups[1][0] > 0), t, 0.0)
 
 
 RULES: dict[str, Rule] = {

@@ -2,8 +2,10 @@
 
 import ast
 
+import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from notebooks import BOOK, code_cells, read
 
 from benchmarks import donors, integration
@@ -40,3 +42,16 @@ def test_chapter_10_quotes_the_rivals_scores():
             assert len(some) >= 3
             expected = [some.min(), some.mean(), some.max()]
             assert list(map(float, shown.split())) == pytest.approx(expected, abs=0.0051)
+
+
+def test_the_glm_of_donors_is_that_of_statsmodels():
+    rng = np.random.default_rng(0)
+    counts = rng.negative_binomial(5, 5 / (5 + rng.gamma(2, 20, (6, 12))))
+    counts[:, 0], control = [0, 0, 0, 3, 1, 2], np.arange(6) < 3
+    design = sm.add_constant(control.astype(float))
+    offset = np.log(counts.sum(axis=1))
+    found = donors.glm_t(counts, control)
+    assert found[0] == 0  # no counts in a group
+    for g in range(1, 12):
+        model = sm.GLM(counts[:, g], design, sm.families.Poisson(), offset=offset)
+        assert found[g] == pytest.approx(model.fit(scale="X2").tvalues[1], rel=1e-6)
