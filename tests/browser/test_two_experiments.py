@@ -67,7 +67,7 @@ def test_what_a_ring_means_is_said(figure):
     page = figure("two_experiments").page
     key = page.locator(".lv-hint")
     assert key.inner_text() == "lymphocytes, myeloid cells; dots: A, rings: B"
-    page.get_by_text("which experiment").click()
+    page.get_by_role("radio", name="which experiment").check()
     assert key.inner_text() == "A, B; dots: lymphocytes, rings: myeloid cells"
 
 
