@@ -12,6 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from nbvae import NBVAE, evaluation, nb_log_prob
+from nbvae import NBVAE, expression, nb_log_prob
 from nbvae.teaching import living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 
@@ -71,6 +72,40 @@ def untrained():
             weight.add_(0.3 * torch.randn_like(weight))
         model.log_theta.add_(0.5 * torch.randn_like(model.log_theta))
     return model.eval()
+
+
+def differences():
+    """Two comparisons of the table's kinds by that model."""
+    return {
+        (one, two): expression.differential_expression(
+            untrained(), table(), one, two, groupby="cell_type", n_samples=200
+        )
+        for one, two in (("A", "B"), ("A", "C"))
+    }
+
+
+LINEAGE = np.arange(60) % 2
+SHARES, EPOCHS = (0.5, 0.0), (1, 5, 20)
+
+
+def dealt(share):
+    """Which experiment each cell is from: at a share of 0 that is its lineage."""
+    lot = np.random.default_rng(4).random(60)
+    return np.where(LINEAGE == 1, lot >= share, lot >= 1 - share).astype(int)
+
+
+def places():
+    """A map for each share, model and epoch: two clouds that part as training goes on."""
+    rng = np.random.default_rng(5)
+    return {
+        share: {
+            name: [
+                rng.normal(size=(60, 2)) + apart * epoch * LINEAGE[:, None] / 10 for epoch in EPOCHS
+            ]
+            for name, apart in (("not told", 2.0), ("told", 0.7))
+        }
+        for share in SHARES
+    }
 
 
 SHOWN = [f"GENE{g}" for g in range(8)]
@@ -138,6 +173,14 @@ FIGURES = {
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
+    "two_experiments": lambda: living.two_experiments(
+        places(),
+        {share: dealt(share) for share in SHARES},
+        LINEAGE,
+        EPOCHS,
+        lineages=("lymphocytes", "myeloid cells"),
+    ),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
     "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
     "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),

@@ -1,6 +1,8 @@
 """Figures that a reader can move: in the page without a kernel, in a notebook with one."""
 
+from nbvae.teaching.living.batches import two_experiments
 from nbvae.teaching.living.counts import catch_rate, negative_binomial
+from nbvae.teaching.living.differential import volcano
 from nbvae.teaching.living.draft import run_draft, switchboard
 from nbvae.teaching.living.drafted import SLIPS, with_slips
 from nbvae.teaching.living.criticism import calibration
@@ -30,5 +32,7 @@ __all__ = [
     "style",
     "switchboard",
     "training_scrubber",
+    "two_experiments",
+    "volcano",
     "with_slips",
 ]
