@@ -12,8 +12,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from nbvae import NBVAE, nb_log_prob
-from nbvae.teaching import living
+from nbvae.teaching import Work, living
 from nbvae.teaching.living.figure import FOLDER, SHARED
+from nbvae.teaching.living.speed import KINDS
 
 THETA = 5.0
 
@@ -78,6 +79,48 @@ LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
 
 
+def rows_of_a_file():
+    """300 rows: two kinds of cells, and two of what should go."""
+    rng = np.random.default_rng(3)
+    kinds = np.repeat(["T", "Monocyte", "empty", "doublet"], [160, 100, 20, 20])
+    library = np.rint(rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20]))
+    return {
+        "library": library,
+        "detected": np.rint(3.5 * library**0.55),
+        "mito": rng.beta(4, 150, 300).astype(np.float32),
+        "kinds": kinds,
+        "bad": ["empty", "doublet"],
+    }
+
+
+def scores_of_genes():
+    """The sample table's genes, ranked by two scores."""
+    counts = table().X.toarray()
+    return {
+        "names": list(table().var_names),
+        "mean": counts.mean(0),
+        "scores": {"ratio": counts.var(0) / counts.mean(0), "variance": counts.var(0)},
+        "markers": SHOWN[:5],
+        "start": 12,
+        "agreement": {10: [0.7, 0.6], 30: [0.9, 0.9]},
+    }
+
+
+def steps_of_training():
+    """What four steps compute, each number another."""
+    steps = {}
+    for i, likelihood in enumerate(("textbook", "by hand")):
+        for j, layer in enumerate(("dense", "sparse")):
+            work = steps[likelihood, layer] = Work()
+            work.calls = 100 + 10 * i + j
+            work.numbers.update({k: 1000 * (5 - 4 * i + n + 100 * j) for n, k in enumerate(KINDS)})
+    return steps
+
+
+MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
+MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
+SHARES = ("log-gammas", "products", "Adam", "the rest")
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -88,6 +131,10 @@ FIGURES = {
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "quality_control": lambda: living.quality_control(**rows_of_a_file()),
+    "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
+    "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),
+    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, SHARES),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
 }
 
