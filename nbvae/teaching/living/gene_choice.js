@@ -59,7 +59,7 @@
     const rows = living.rows(right, {
       label: "Rank of some markers", names: data.markers.map((g) => data.names[g]), row: 22,
       x: { domain: [1, 1.2 * G], log: true, label: "rank; left of the line: kept",
-        ticks: [1, 10, 100] },
+        ticks: [1, 10, 100, 1000, 10000].filter((n) => n <= G) },
     });
 
     function draw() {
