@@ -83,7 +83,9 @@ def rows_of_a_file():
     """300 rows: two kinds of cells, and two of what should go."""
     rng = np.random.default_rng(3)
     kinds = np.repeat(["T", "Monocyte", "empty", "doublet"], [160, 100, 20, 20])
-    library = np.rint(rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20]))
+    library = np.rint(
+        rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20])
+    )
     return {
         "library": library,
         "detected": np.rint(3.5 * library**0.55),
