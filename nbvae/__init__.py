@@ -5,6 +5,7 @@ the chapters need.
 """
 
 from nbvae import evaluation, expression
+from nbvae.conversion import from_scvi
 from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
@@ -15,14 +16,8 @@ from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob,
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.mlp import MLP
-from nbvae.module.nbvae import (
-    NBVAE,
-    GenerativeOutput,
-    InferenceOutput,
-    LossOutput,
-    kl_to_standard_normal,
-    reparametrise,
-)
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
+from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
 from nbvae.train.settings import TrainerSettings
@@ -50,6 +45,7 @@ __all__ = [
     "datasets",
     "evaluation",
     "expression",
+    "from_scvi",
     "kl_to_standard_normal",
     "log_counts_product",
     "loss_of",

@@ -1,37 +1,61 @@
 """Decoding as if: the shares of the genes in a cell's own batch, in a chosen one, or in all."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nbvae._arguments import one_of
+from nbvae._arguments import kind_of, one_of
+from nbvae._messages import shown
+from nbvae.data.covariate import Category, Number
+from nbvae.data.covariates import Covariates, Way
 from nbvae.data.minibatches import Minibatch
 from nbvae.module.protocol import LatentModule
 
 WAYS = ("own", "all")
+MOST_COMBINATIONS = 100  # of levels, that "all" decodes each cell with
 
 
-def known_decoding(module: LatentModule, covariates: str) -> str:
-    """Take "own", "all" or a level that the module knows.
+def known_decoding(module: LatentModule, covariates: Way) -> Way:
+    """Take "own", "all", a level that the module knows, or {key: level, number or "all"}.
 
     Raises:
-        TypeError, ValueError: it is none of them.
+        TypeError, ValueError: it is none of them; or "all" is more than 100 combinations.
 
     """
-    levels = () if module.covariates is None else module.covariates.levels
-    return one_of("covariates", covariates, (*WAYS, *levels))
+    of_module = module.covariates
+    if isinstance(covariates, Mapping) and of_module is not None:
+        for changes in _combinations(of_module, covariates):
+            of_module.as_if(changes, torch.zeros(0, of_module.n_columns))
+        return covariates
+    if isinstance(covariates, Mapping):
+        raise ValueError("This module was built without covariates: there is nothing to decode as.")
+    if not isinstance(covariates, str):
+        raise TypeError(
+            f"covariates must be 'own', 'all', a level or {{key: level}}, not {covariates!r} "
+            f"({kind_of(covariates)})."
+        )
+    levels = () if of_module is None else of_module.levels
+    one_of("covariates", covariates, (*WAYS, *levels))
+    if covariates == "all" and of_module is not None:
+        list(_combinations(of_module, _everything(of_module)))
+    return covariates
 
 
-def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: str) -> Tensor:
+def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: Way) -> Tensor:
     """Decode z to the shares of the genes, ρ, of the cells of a minibatch. (N, G).
 
     Args:
         module: an ``NBVAE``.
         z: (N, K).
         m: the cells.
-        covariates: "own" decodes each cell with its own level; a level's name, all with that one;
-            "all", with each level in turn, averaged. Without covariates all are the same.
+        covariates: "own" decodes each cell with its own covariates; a level, or {key: level or
+            number}, as if it had that; "all", with each combination of levels, averaged, and
+            numbers at their means. {key: "all"} averages over the levels of one. Without
+            covariates all are the same.
 
     """
     shares = [
@@ -41,11 +65,44 @@ def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: str) 
     return torch.stack(shares).mean(dim=0) if len(shares) > 1 else shares[0]
 
 
-def _designs(module: LatentModule, m: Minibatch, covariates: str) -> Iterator[Tensor | None]:
-    """Yield the designs to decode with, one after the other."""
+def taken_out(module: LatentModule, covariates: Way) -> list[Category]:
+    """List the categories whose differences decoding so takes out."""
     if module.covariates is None or covariates == "own":
+        return []
+    categories = module.covariates.categories
+    return [c for c in categories if not isinstance(covariates, Mapping) or c.key in covariates]
+
+
+def _designs(module: LatentModule, m: Minibatch, covariates: Way) -> Iterator[Tensor | None]:
+    """Yield the designs to decode with, one after the other."""
+    of_module = module.covariates
+    if of_module is None or m.covariates is None or covariates == "own":
         yield m.covariates
         return
-    levels = module.covariates.levels if covariates == "all" else (covariates,)
-    for level in levels:
-        yield module.covariates.as_if(level, len(m)).to(m.device)
+    way = _everything(of_module) if covariates == "all" else covariates
+    for changes in _combinations(of_module, way):
+        yield of_module.as_if(changes, m.covariates)
+
+
+def _everything(covariates: Covariates) -> dict[str, Any]:
+    """Treat all cells alike: each level of each category, numbers at their means."""
+    return {c.key: c.mean if isinstance(c, Number) else "all" for c in covariates.columns}
+
+
+def _combinations(covariates: Covariates, way: Way) -> Iterator[Mapping[str, Any]]:
+    """Put each level in the place of "all", unless it is one."""
+    changes = covariates.changes(way)
+    every = [c for c in covariates.categories if _means_all(c, changes.get(c.key))]
+    n = math.prod(category.n_columns for category in every)
+    if n > MOST_COMBINATIONS:
+        keys = [category.key for category in every]
+        raise ValueError(
+            f"'all' would be {n} combinations of levels of {shown(keys)}, and each cell decoded "
+            f"with each. Change fewer: with {{{keys[0]!r}: 'all'}} each cell keeps the others."
+        )
+    for levels in product(*(category.levels for category in every)):
+        yield {**changes, **{c.key: level for c, level in zip(every, levels, strict=True)}}
+
+
+def _means_all(category: Category, value: object) -> bool:
+    return value == "all" and "all" not in category.levels

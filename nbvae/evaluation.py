@@ -15,6 +15,7 @@ from torch import Tensor
 from nbvae._arguments import an_anndata, whole_number
 from nbvae.data.genes import genes_of
 from nbvae.data.minibatches import CellTable, Minibatch
+from nbvae.data.size_factors import size_factor_key_of
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import kl_to_standard_normal
 from nbvae.module.protocol import LatentModule, TrainableModule
@@ -298,6 +299,8 @@ def table_of(
         return CellTable.of(adata, module, layer=layer)
     if layer is not None:
         raise ValueError("A CellTable has its counts already: name layer where it is made.")
+    if (adata.size_factors is None) != (size_factor_key_of(module) is None):
+        raise ValueError("The CellTable has another library: CellTable.of(adata, module).")
     genes = genes_of(module)
     if genes is not None and adata.given is not None and not adata.genes.equals(pd.Index(genes)):
         raise ValueError("The CellTable was made for other genes: CellTable.of(adata, module).")

@@ -7,6 +7,7 @@ import torch
 from anndata import AnnData
 
 from nbvae._arguments import whole_number
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.decoding import known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
@@ -22,11 +23,13 @@ def denoised(
     *,
     layer: str | None = None,
     genes: Any = None,
-    covariates: str = "own",
+    covariates: Way = "own",
     n_samples: int = 25,
     seed: int = 0,
 ) -> np.ndarray:
     """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
+
+    With size factors ρ is no share, but the expected count per unit of them.
 
     Zero inflation is left out: ρ is what a gene's share would be if no count were lost.
 
@@ -36,14 +39,16 @@ def denoised(
         layer: the layer that holds the counts; the module's own when left out.
         genes: the genes to return, in this order: names, column numbers of ``adata`` or a mask of
             them; all that the module models when left out, in the order of ``adata``.
-        covariates: "own" decodes each cell with its own level, a level's name all cells with that
-            one, and "all" with each level in turn and averages, so that cells of two batches can
-            be compared. Without covariates both are the same.
+        covariates: "own" decodes each cell with its own; a level, or {"donor": "d1",
+            "percent_mito": 5.0}, as if all cells had that, with the rest as it is; "all" with each
+            combination of levels in turn (numbers at their means) and averages, so that cells of
+            two batches can be compared; {"batch": "all"} with each level of one. Without
+            covariates both are the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
 
     Returns:
-        (n_cells, n_genes), float32. With all genes the rows sum to 1.
+        (n_cells, n_genes), float32. With all genes, and without size factors, the rows sum to 1.
 
     Raises:
         CountsError, TypeError: as in ``CellTable.of``.
@@ -77,7 +82,8 @@ def posterior_predictive(
 ) -> np.ndarray:
     """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
 
-    Each replicate has the cell's own library ℓ as its expected total, and its own covariates.
+    Each replicate has the cell's own library ℓ, its expected total (or its size factor), and its
+    own covariates.
     What the replicates do as the data do, the model has understood (Gelman, Meng & Stern 1996).
 
     Args:

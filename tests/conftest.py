@@ -65,6 +65,16 @@ def small(seed):
 
 
 @pytest.fixture
+def told(small):
+    """The same cells with two categories, a number and a size factor, in ``obs``."""
+    rng = np.random.default_rng(1)
+    small.obs["run"] = np.array(["new", "old"])[rng.integers(2, size=53)]
+    small.obs["percent_mito"] = rng.gamma(4, 1.5, size=53)
+    small.obs["depth"] = np.asarray(small.X.sum(axis=1)).ravel() * rng.gamma(50, 0.1, size=53)
+    return small
+
+
+@pytest.fixture
 def two_groups():
     """60 cells: 30 with ten counts of gene A, 30 with ten of gene B; and some counts of C."""
     counts = np.zeros((60, 5), dtype=np.float32)

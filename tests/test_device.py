@@ -40,8 +40,11 @@ def in_doubles(monkeypatch):
 
     def doubles(cls, *arguments, **options):
         table = of(cls, *arguments, **options)
-        design = None if table.design is None else table.design.astype(float)
-        return table._replace(counts=table.counts.astype(float), design=design)
+        others = {
+            name: None if values is None else values.astype(float)
+            for name, values in (("design", table.design), ("size_factors", table.size_factors))
+        }
+        return table._replace(counts=table.counts.astype(float), **others)
 
     def draw_noise(self, seed):
         torch.manual_seed(seed)
@@ -73,7 +76,8 @@ def random_table(largest, *, n_cells=50, n_genes=40, with_design=False):
     counts *= rng.random((n_cells, n_genes)) < rng.random((n_cells, 1))
     counts[0], counts[1] = 0, largest  # nothing and everything
     design = rng.random((n_cells, 3)).astype(np.float32) if with_design else None
-    return CellTable(sparse.csr_matrix(counts.astype(np.float32)), design)
+    sizes = rng.random((n_cells, 1)).astype(np.float32) if with_design else None
+    return CellTable(sparse.csr_matrix(counts.astype(np.float32)), design, size_factors=sizes)
 
 
 # ---------------------------------------------------------------- cells on a device
@@ -84,11 +88,11 @@ def test_gathered_cells_are_those_of_scipy(largest):
     """Else a GPU would train on other counts; cells without and with all counts, repeats."""
     table = random_table(largest)
     cells = ResidentCells(table, table.n_cells, CPU)
-    cells.load(table.counts, table.design)
+    cells.load(table)
     for rows in ([0], [1, 0, 1, 49], list(range(50)), [49, 48]):
-        x, covariates = cells.minibatch(torch.tensor(rows))
+        x, covariates, sizes = cells.minibatch(torch.tensor(rows))
         np.testing.assert_array_equal(x.numpy(), table.counts[rows].toarray())
-        assert covariates is None and x.dtype == torch.float32 and x.is_contiguous()
+        assert covariates is sizes is None and x.dtype == torch.float32 and x.is_contiguous()
 
 
 @pytest.mark.parametrize(
@@ -113,12 +117,13 @@ def test_a_supply_in_pieces_brings_the_same_cells(in_pieces, order, with_design)
     assert not supply.all_there and supply.n_cells == 26
     rows, found, sizes = torch.from_numpy(supply.rows(order)), [], []
     for piece in supply.pieces(order):
-        x, covariates = supply.cells.minibatch(rows[piece.start : piece.stop])
+        x, covariates, sizes = supply.cells.minibatch(rows[piece.start : piece.stop])
         found.append(x)
         sizes.append(len(piece))
         if with_design:
             some = order[piece.start : piece.stop]
             np.testing.assert_array_equal(covariates.numpy(), table.design[some])
+            np.testing.assert_array_equal(sizes.numpy(), table.size_factors[some])
     np.testing.assert_array_equal(torch.cat(found).numpy(), table.counts[order].toarray())
     assert all(size % 13 == 0 for size in sizes[:-1])
 
@@ -129,7 +134,7 @@ def test_a_longer_piece_leaves_nothing_behind(in_pieces):
     supply = CellSupply(table, 13, CPU)
     by_length = np.argsort(np.diff(table.counts.indptr))[::-1].copy()  # the longest first
     for piece in supply.pieces(by_length):
-        x, _ = supply.cells.minibatch(torch.arange(len(piece)))
+        x, _, _ = supply.cells.minibatch(torch.arange(len(piece)))
     expected = table.counts[by_length[piece.start : piece.stop]].toarray()
     np.testing.assert_array_equal(x.numpy(), expected)
 
@@ -140,8 +145,8 @@ def test_gathering_never_waits():
     cells = ResidentCells(table, table.n_cells, torch.device("meta"))
     rows = torch.zeros(13, dtype=torch.int64, device="meta")
     with Strict():
-        x, covariates = cells.minibatch(rows)
-    assert x.shape == (13, 40) and covariates.shape == (13, 3)
+        x, covariates, sizes = cells.minibatch(rows)
+    assert x.shape == (13, 40) and covariates.shape == (13, 3) and sizes.shape == (13, 1)
 
 
 # ---------------------------------------------------------------- epochs
@@ -149,22 +154,23 @@ def test_gathering_never_waits():
 
 @pytest.mark.parametrize("pieces", [False, True])
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
-@pytest.mark.parametrize("with_covariates", [False, True])
+@pytest.mark.parametrize("size_factor_key", [None, "depth"])
+@pytest.mark.parametrize("keys", [(), ("group",), ("run", "percent_mito", "group")], ids=len)
 def test_it_trains_as_the_loop_does(
-    small, monkeypatch, request, in_doubles, likelihood, with_covariates, pieces
+    told, request, in_doubles, likelihood, keys, size_factor_key, pieces
 ):
     """Else a GPU would end with another model than a CPU. Same order and noise, float64, 1e-10."""
-    arguments = {"likelihood": likelihood}
-    if with_covariates:
-        arguments |= {"covariates": Covariates.of(small, "group"), "encode_covariates": True}
+    arguments = {"likelihood": likelihood, "size_factor_key": size_factor_key}
+    if keys:
+        arguments |= {"covariates": Covariates.of(told, *keys), "encode_covariates": True}
     settings = {"kl_warmup_epochs": 2, "max_epochs": 3}
     expected = model(**arguments).double()
-    _, history = fit(small, expected, **settings)
+    _, history = fit(told, expected, **settings)
     request.getfixturevalue("as_on_a_gpu")
     if pieces:
         request.getfixturevalue("in_pieces")
     module = model(**arguments).double()
-    _, ours = fit(small, module, **settings)
+    _, ours = fit(told, module, **settings)
     pd.testing.assert_frame_equal(ours, history, rtol=1e-10)
     for name, weights in expected.state_dict().items():
         torch.testing.assert_close(module.state_dict()[name], weights, rtol=1e-9, atol=1e-10)

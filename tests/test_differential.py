@@ -22,7 +22,7 @@ from nbvae.differential.estimate import (
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
 from nbvae.evaluation import evaluating
 from nbvae.expression import differential_expression
-from nbvae.module.nbvae import GenerativeOutput
+from nbvae.module.outputs import GenerativeOutput
 
 GENES = list("ABCDE")
 C = 1e-4
@@ -304,6 +304,11 @@ def test_own_chosen_or_all_batches(two_groups):
     with pytest.warns(UserWarning, match="different levels"):
         as_q = differential_expression(module, two_groups, donor_p, ~donor_p, covariates="q")
     assert abs(as_q.loc["E", "lfc_model"]) < 0.01
+    with pytest.warns(UserWarning, match="different levels"):
+        by_key = differential_expression(
+            module, two_groups, donor_p, ~donor_p, covariates={"donor": "q"}
+        )
+    pd.testing.assert_frame_equal(by_key, as_q)
     own = differential_expression(module, two_groups, donor_p, ~donor_p, covariates="own")
     assert own.loc["E", "lfc_model"] < -3
     assert as_q.loc["E", "scale1"] == pytest.approx(own.loc["E", "scale2"], rel=1e-3)

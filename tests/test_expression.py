@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from by_hand import by_hand, shares_at, with_donors
 
-from nbvae import NBVAE
+from nbvae import NBVAE, Covariates
 from nbvae.evaluation import BATCH_SIZE
 from nbvae.expression import denoised, posterior_predictive
 
@@ -93,6 +93,89 @@ def test_denoised_without_batches_may_be_asked_for_all(two_groups):
     )
     with pytest.raises(ValueError, match=r"Unknown covariates 'p'. Use one of 'own', 'all'"):
         denoised(module, two_groups, covariates="p")
+
+
+def told_module(told):
+    """A module of two categories and a number that it heeds, without noise in z."""
+    module = NBVAE.for_counts(told, 2, covariates=["run", "percent_mito", "group"], seed=0)
+    with torch.no_grad():
+        module.decoder.layers[0].weight.mul_(5)
+        module.logvar_encoder.layers[2].bias.fill_(-40.0)
+    return module
+
+
+def decoded(module, told, **changes):
+    """The shares with some of the cells' own columns changed in the table itself."""
+    other = told.copy()
+    for key, value in changes.items():
+        other.obs[key] = value
+    z = module.inference(
+        torch.from_numpy(told.X.toarray()),
+        covariates=torch.from_numpy(module.covariates.design(told)),
+    ).qz_mean
+    design = torch.from_numpy(module.covariates.design(other))
+    return module.generative(z, torch.ones(53, 1), covariates=design).px_scale.detach().numpy()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"run": "old"}, {"percent_mito": 9.5}, {"group": "c", "percent_mito": 3.0}],
+    ids=str,
+)
+def test_denoised_as_if_changes_what_it_names(told, changes):
+    """Else "what would these cells have from donor d1?" would change their run, too."""
+    module = told_module(told)
+    ours = denoised(module, told, covariates=changes, n_samples=1)
+    np.testing.assert_allclose(ours, decoded(module, told, **changes), rtol=1e-4)
+    own = denoised(module, told, n_samples=1)
+    assert (abs(ours / own - 1).max() > 0.1) == bool(changes)
+
+
+def test_denoised_in_all_is_each_combination_at_the_mean_of_numbers(told):
+    """Else cells of two runs, or of two percentages, could not be compared."""
+    module = told_module(told)
+    mean = told.obs["percent_mito"].mean()
+    expected = [
+        decoded(module, told, run=run, group=group, percent_mito=mean)
+        for run in ("new", "old")
+        for group in "abc"
+    ]
+    ours = denoised(module, told, covariates="all", n_samples=1)
+    np.testing.assert_allclose(ours, np.mean(expected, axis=0), rtol=1e-4)
+    expected = [decoded(module, told, run=run) for run in ("new", "old")]
+    ours = denoised(module, told, covariates={"run": "all"}, n_samples=1)
+    np.testing.assert_allclose(ours, np.mean(expected, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ({"run": "newest"}, "'newest' is none of the levels of 'run': 'new', 'old'"),
+        ({"donor": "d1"}, "no covariate 'donor', only 'run', 'percent_mito', 'group'"),
+        ({"percent_mito": "all"}, "'percent_mito' is continuous"),
+        ("old", "Unknown covariates 'old'. Use one of 'own', 'all'"),
+        (3, "not 3"),
+    ],
+    ids=str,
+)
+def test_decoding_as_what_is_not_there(told, way, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        denoised(told_module(told), told, covariates=way)
+
+
+def test_decoding_as_needs_covariates(two_groups):
+    with pytest.raises(ValueError, match="built without covariates"):
+        denoised(by_hand(0.5), two_groups, covariates={"donor": "p"})
+
+
+def test_too_many_combinations_are_refused(small):
+    """Else a cell would be decoded thousands of times, for hours, without a word."""
+    for key in ("donor", "plate"):
+        small.obs[key] = [f"{key}-{i % 11}" for i in range(53)]
+    module = NBVAE(12, 2, covariates=Covariates.of(small, "donor", "plate"))
+    with pytest.raises(ValueError, match=r"121 combinations of levels of 'donor', 'plate'"):
+        denoised(module, small, covariates="all")
+    assert denoised(module, small, covariates={"donor": "all"}, n_samples=1).shape == (53, 12)
 
 
 # ---------------------------------------------------------------- posterior predictive

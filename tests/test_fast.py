@@ -259,13 +259,23 @@ def test_another_link_takes_the_three_steps(small):
     assert torch.equal(fast_step(module, x, noise=noise).loss, module(x, noise=noise).loss)
 
 
-def test_covariates_reach_the_fast_step(small):
-    """Else training would ignore them."""
-    module = NBVAE(12, 2, covariates=Covariates.of(small, "group"), encode_covariates=True).double()
-    x, noise = torch.from_numpy(small.X.toarray()).double(), torch.randn(53, 2).double()
-    covariates = torch.from_numpy(module.covariates.design(small)).double()
-    fast = fast_step(module, x, covariates=covariates, noise=noise).reconstruction
-    torch.testing.assert_close(fast, module(x, covariates=covariates, noise=noise).reconstruction)
+@pytest.mark.parametrize("encode_covariates", [False, True])
+@pytest.mark.parametrize("keys", [("group",), ("run", "percent_mito", "group")], ids=len)
+def test_covariates_reach_the_fast_step(told, keys, encode_covariates):
+    """Else training would ignore them, or learn other weights than the plain step. 1e-10."""
+    covariates = Covariates.of(told, *keys)
+    module = NBVAE(12, 2, covariates=covariates, encode_covariates=encode_covariates).double()
+    x, noise = torch.from_numpy(told.X.toarray()).double(), torch.randn(53, 2).double()
+    covariates = torch.from_numpy(module.covariates.design(told)).double()
+    results = []
+    for step in (fast_step, lambda m, *a, **k: m(*a, **k)):
+        module.zero_grad()
+        output = step(module, x, covariates=covariates, noise=noise, kl_weight=0.7)
+        output.loss.backward()
+        results.append([*output, *(weights.grad.clone() for weights in module.parameters())])
+    for ours, expected in zip(*results, strict=True):
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10 * scale)
     with pytest.raises(ValueError, match="needs covariates"):
         fast_step(module, x, noise=noise)
 

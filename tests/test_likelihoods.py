@@ -15,7 +15,7 @@ from anndata import AnnData
 from nbvae import NBVAE, Trainer
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.likelihoods import LIKELIHOODS
-from nbvae.module.nbvae import GenerativeOutput
+from nbvae.module.outputs import GenerativeOutput
 
 DIGITS = 60
 MEANS = [1e-8, 1e-4, 0.01, 0.7, 1.0, 30.0, 1e3, 1e6]

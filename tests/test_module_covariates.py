@@ -86,6 +86,36 @@ def test_the_decoder_learns_the_factors_between_the_batches(two_batches, told):
     assert np.polyfit(effect, learned, 1)[0] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_decoder_learns_a_number_and_a_batch_side_by_side(seed):
+    """Else one would take what is the other's: cells of the new run have more of the number."""
+    rng = np.random.default_rng(seed)
+    new = np.arange(N_CELLS) % 2
+    percent = 5 + new + 2 * rng.normal(size=N_CELLS)
+    base, of_run, of_percent = rng.normal(size=(3, N_GENES)) * np.array([[1], [0.5], [0.15]])
+    share = np.exp(base + new[:, None] * of_run + percent[:, None] * of_percent)
+    share /= share.sum(axis=1, keepdims=True)
+    obs = pd.DataFrame({"run": np.array(["old", "new"])[new], "percent_mito": percent})
+    adata = AnnData(
+        X=sparse.csr_matrix(rng.poisson(600 * share).astype(np.float32)),
+        obs=obs.set_index(obs.index.astype(str)),
+    )
+    module = trained(adata, covariates=["run", "percent_mito"])
+    own, z = torch.from_numpy(module.covariates.design(adata)), torch.zeros(N_CELLS, 4)
+
+    def log_share(**changes):
+        design = module.covariates.as_if(changes, own)
+        return module.generative(z, torch.ones(N_CELLS, 1), covariates=design).log_px_scale
+
+    for (more, less), truth in (
+        ((log_share(run="new"), log_share(run="old")), of_run),
+        ((log_share(percent_mito=7.0), log_share(percent_mito=5.0)), 2 * of_percent),
+    ):
+        learned = (more - less).mean(dim=0).detach().numpy()
+        assert np.corrcoef(learned, truth)[0, 1] > 0.95
+        assert np.polyfit(truth, learned, 1)[0] == pytest.approx(1, abs=0.25)
+
+
 def test_without_encode_covariates_the_encoders_do_not_see_it(told, two_batches):
     """Else a cell's place would depend on a label that the encoders should not need."""
     relabelled = two_batches.copy()

@@ -214,6 +214,24 @@ def test_weights_of_other_batches_are_refused(small, tmp_path):
     assert Trainer.load(tmp_path / "model.pt", module).best_epoch == trainer.best_epoch
 
 
+def test_numbers_are_standardised_in_a_file_as_in_the_module(told, tmp_path):
+    """Else each cell's number would be read by another scale, and nobody would notice."""
+    other = told.copy()
+    other.obs["percent_mito"] *= 1.01
+    covariates = Covariates.of(told, "percent_mito", "group")
+    trainer, module = Trainer(**SETTINGS), model(covariates=covariates)
+    trainer.fit(module, told, checkpoint=tmp_path / "run.pt")
+    trainer.save(tmp_path / "model.pt", module)
+    stranger = model(covariates=Covariates.of(other, "percent_mito", "group"))
+    with pytest.raises(CheckpointError, match="percent_mito"):
+        Trainer.load(tmp_path / "model.pt", stranger)
+    with pytest.raises(CheckpointError, match="percent_mito"):
+        Trainer(**SETTINGS).fit(stranger, other, checkpoint=tmp_path / "run.pt")
+    same_again = model(covariates=covariates)
+    Trainer.load(tmp_path / "model.pt", same_again)
+    assert same(same_again.state_dict(), module.state_dict())
+
+
 # ---------------------------------------------------------------- another run
 
 

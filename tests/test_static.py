@@ -115,22 +115,24 @@ def step_of(module, x, loss, **options):
     return [*output, *(w.grad.clone() for w in module.parameters() if w.grad is not None)]
 
 
-def covariates_for(small, with_covariates):
-    if not with_covariates:
+def covariates_for(told, keys):
+    if not keys:
         return {}, None
-    covariates = Covariates.of(small, "group")
-    design = torch.from_numpy(covariates.design(small)).double()
+    covariates = Covariates.of(told, *keys)
+    design = torch.from_numpy(covariates.design(told)).double()
     return {"covariates": covariates, "encode_covariates": True}, design
 
 
-@pytest.mark.parametrize("with_covariates", [False, True])
+@pytest.mark.parametrize("keys", [(), ("group",), ("run", "percent_mito", "group")], ids=len)
+@pytest.mark.parametrize("key", [None, "depth"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_static_step_is_a_plain_step(small, likelihood, with_covariates, monkeypatch):
+def test_a_static_step_is_a_plain_step(told, likelihood, keys, key, monkeypatch):
     """Else a GPU would train another model than the book derives. Float64, 1e-10."""
-    arguments, design = covariates_for(small, with_covariates)
-    module = NBVAE(12, 2, likelihood=likelihood, **arguments).double()
-    x, noise = torch.from_numpy(small.X.toarray()).double(), torch.randn(53, 2).double()
-    options = {"covariates": design, "kl_weight": 0.7, "noise": noise}
+    arguments, design = covariates_for(told, keys)
+    module = NBVAE(12, 2, likelihood=likelihood, size_factor_key=key, **arguments).double()
+    x, noise = torch.from_numpy(told.X.toarray()).double(), torch.randn(53, 2).double()
+    library = None if key is None else torch.from_numpy(told.obs[[key]].to_numpy())
+    options = {"covariates": design, "library": library, "kl_weight": 0.7, "noise": noise}
     expected = step_of(module, x, NBVAE.__call__, **options)
     monkeypatch.setattr(distributions, "SEARCHED_ON", ())
     options["kl_weight"] = torch.tensor([0.7], dtype=torch.float64)
@@ -168,14 +170,16 @@ def test_the_guard_can_bite(wait):
         torch.arange(3.0).to("meta")
 
 
+@pytest.mark.parametrize("key", [None, "depth"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_static_step_never_waits(small, as_on_a_gpu, likelihood):
+def test_a_static_step_never_waits(small, as_on_a_gpu, likelihood, key):
     """Else it could not be recorded, and a GPU would idle nine tenths of the time."""
-    module = NBVAE(12, 2, likelihood=likelihood)
+    module = NBVAE(12, 2, likelihood=likelihood, size_factor_key=key)
     x, noise = torch.from_numpy(small.X.toarray()), torch.randn(53, 2)
+    library = None if key is None else torch.ones(53, 1)
     with Strict() as strict:
-        static_loss(module, x, noise=noise).loss.backward()
-    assert likelihood != "nb" or strict.n_operators <= MOST_OPERATORS
+        static_loss(module, x, library=library, noise=noise).loss.backward()
+    assert key or likelihood != "nb" or strict.n_operators <= MOST_OPERATORS
     print(likelihood, strict.n_operators)
 
 

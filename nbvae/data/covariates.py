@@ -1,111 +1,203 @@
-"""What a model is told of a cell beside its counts: the batch (donor, run, …) that it is from.
+"""What a model is told of a cell beside its counts: batch, donor, the share of mitochondrial RNA.
 
-This file is the only one that knows how a column of ``obs`` becomes numbers. All others pass on
-the design matrix, (n_cells, n_columns), which is what the networks get.
+This file and ``covariate.py`` are the only ones that know how columns of ``obs`` become numbers.
+All others pass on the design matrix, (n_cells, n_columns), which is what the networks get.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
 from torch import Tensor
 
-from nbvae._arguments import an_anndata, kind_of
-from nbvae._messages import cell_name, shown
+from nbvae._arguments import kind_of
+from nbvae._messages import shown
+from nbvae.data.covariate import Category, Number, covariate_of
+
+Way = str | Mapping[str, Any]  # a level, or {key: level or number}
 
 
 class Covariates(NamedTuple):
-    """A column of ``obs`` and its levels. Each level has a column of the design matrix.
+    """Columns of ``obs``, side by side in the design matrix in this order."""
 
-    A column of the design belongs to a level's name, not to a table: a subset of the cells, or a
-    column of ``obs`` with its categories in another order, gives each cell the same row.
-    """
-
-    key: str  # the column of adata.obs
-    levels: tuple[str, ...]  # sorted as strings: "10" comes before "2"
+    columns: tuple[Category | Number, ...]
 
     @classmethod
-    def of(cls, adata: AnnData, key: str) -> Covariates:
-        """Take the levels that occur in ``adata.obs[key]``; categories without cells don't count.
+    def of(cls, adata: AnnData, *keys: str, continuous: Iterable[str] = ()) -> Covariates:
+        """Take columns of ``obs`` as what their types say: floats are continuous, others names.
+
+        The levels of a category are those that occur; the mean and the standard deviation of a
+        continuous one, by which it is standardised, are those of these cells.
+
+        Args:
+            adata: the cells that a module will be trained on.
+            keys: the columns.
+            continuous: more of them, which are numbers whatever their type.
 
         Raises:
             KeyError: there is no such column.
             TypeError: ``adata`` is no AnnData.
-            ValueError: a cell has no value, or there are no cells.
+            ValueError: no column, or one twice; a cell has no value; there are no cells; a number
+                is the same in all of them; or a column looks like the other kind.
 
         """
-        levels = tuple(sorted(set(_names(adata, key))))
-        if not levels:
-            raise ValueError(f"obs[{key!r}] is empty: there are no cells to take levels from.")
-        return cls(str(key), levels)
+        numbers = [continuous] if isinstance(continuous, str) else list(continuous)
+        columns = [covariate_of(adata, key) for key in keys]
+        return as_covariates(
+            cls((*columns, *(covariate_of(adata, key, continuous=True) for key in numbers)))
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(column.key for column in self.columns)
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Those columns that hold names."""
+        return tuple(column for column in self.columns if isinstance(column, Category))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels where one category is all there is; else none."""
+        [*levels] = (category.levels for category in self.categories)
+        return levels[0] if len(self.columns) == len(levels) == 1 else ()
 
     @property
     def n_columns(self) -> int:
         """Width of the design matrix."""
-        return len(self.levels)
+        return sum(column.n_columns for column in self.columns)
 
     def design(self, adata: AnnData) -> np.ndarray:
-        """Encode the cells: a one in the column of the cell's level, else zeros.
+        """Encode the cells: a one for each level that a cell has, and its standardised numbers.
 
         Returns:
             (n_cells, n_columns), float32.
 
         Raises:
-            KeyError: there is no column ``key``.
+            KeyError: a column is not there.
             ValueError: a cell has no value, or one that is none of the levels.
 
         """
-        names = _names(adata, self.key)
-        codes = pd.Index(self.levels, dtype=object).get_indexer(names)  # −1: none of the levels
-        if (codes < 0).any():
-            row = int((codes < 0).argmax())
-            raise ValueError(
-                f"{names[row]!r} of {cell_name(adata, row)} in obs[{self.key!r}] is unknown; "
-                f"the known levels are: {shown(self.levels)}."
-            )
-        return np.eye(self.n_columns, dtype=np.float32)[codes]
+        return np.concatenate([column.design(adata) for column in self.columns], axis=1)
 
-    def as_if(self, level: str, n_cells: int) -> Tensor:
-        """Encode so many cells as if all had this level. Returns (n_cells, n_columns), float32.
+    def as_if(self, way: Way, cells: int | Tensor) -> Tensor:
+        """Encode cells as if all had a level, or a number.
+
+        Args:
+            way: the level, where one category is all there is; else {key: level or number}.
+            cells: their own design, (n_cells, n_columns), of which the other columns are kept; or
+                how many, where ``way`` says everything.
+
+        Returns:
+            (n_cells, n_columns), the type of the own design, or float32.
 
         Raises:
-            ValueError: there is no such level.
+            TypeError: ``way`` is neither, or a continuous covariate is given no number.
+            ValueError: there is no such covariate or level, or one was left out.
 
         """
-        if level not in self.levels:
-            raise ValueError(f"{level!r} is none of the levels: {shown(self.levels)}.")
-        row = torch.eye(self.n_columns)[self.levels.index(level)]
-        return row.repeat(n_cells, 1)
+        changes = self.changes(way)
+        if isinstance(cells, int):
+            if missing := [key for key in self.keys if key not in changes]:
+                raise ValueError(f"What of {shown(missing)}? Pass the cells' own design, too.")
+            cells = torch.zeros(cells, self.n_columns)
+        parts = cells.split([column.n_columns for column in self.columns], dim=1)
+        return torch.cat(
+            [
+                part.new_tensor(column.row_of(changes[column.key])).expand_as(part)
+                if column.key in changes
+                else part
+                for column, part in zip(self.columns, parts, strict=True)
+            ],
+            dim=1,
+        )
 
     def random(self, n_cells: int) -> Tensor:
-        """Draw a level for each of so many cells. Returns (n_cells, n_columns), float32."""
-        return torch.eye(self.n_columns)[torch.randint(self.n_columns, (n_cells,))]
+        """Draw a level of each category for each of so many cells; numbers are at their means.
+
+        Returns:
+            (n_cells, n_columns), float32.
+
+        """
+        return torch.cat(
+            [
+                torch.eye(column.n_columns)[torch.randint(column.n_columns, (n_cells,))]
+                if isinstance(column, Category)
+                else torch.zeros(n_cells, 1)
+                for column in self.columns
+            ],
+            dim=1,
+        )
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Say all of it in plain words and numbers, which a file can hold."""
+        return [
+            {name: list(v) if name == "levels" else v for name, v in column._asdict().items()}
+            for column in self.columns
+        ]
+
+    @classmethod
+    def from_stored(cls, stored: list[dict[str, Any]]) -> Covariates:
+        """Read what ``stored`` wrote."""
+        columns = (Category(**one) if "levels" in one else Number(**one) for one in stored)
+        return as_covariates(cls(tuple(columns)))
+
+    def changes(self, way: Way) -> Mapping[str, Any]:
+        """Read {key: level or number}, or a level where one category is all there is."""
+        if isinstance(way, Mapping):
+            if unknown := [key for key in way if key not in self.keys]:
+                raise ValueError(
+                    f"The module knows no covariate {shown(unknown)}, only {shown(self.keys)}."
+                )
+            return way
+        if not isinstance(way, str):
+            raise TypeError(f"A level or {{key: level or number}}, not {way!r} ({kind_of(way)}).")
+        if not self.levels:
+            raise ValueError(
+                f"{way!r} of which covariate? There are {shown(self.keys)}: {{key: {way!r}}}."
+            )
+        return {self.keys[0]: way}
 
 
-def as_covariates(value: Any) -> Covariates | None:
-    """Take covariates, with key and levels as plain strings, which a file can hold.
+def as_covariates(value: Any) -> Covariates:
+    """Take covariates, with keys and levels as plain strings, which a file can hold.
 
     Raises:
         TypeError: it is something else, such as the name of a column.
-        ValueError: there are no levels, or one occurs twice.
+        ValueError: there are none, or one occurs twice; no levels, or one of them twice; or a
+            standard deviation is not above 0.
 
     """
-    if value is None:
-        return None
     if not isinstance(value, Covariates):
         key = value if isinstance(value, str) else "donor"
         raise TypeError(
             f"covariates must be Covariates, not {value!r} ({kind_of(value)}): pass "
             f"covariates=Covariates.of(adata, {key!r}), which reads the levels of a column of obs."
         )
-    levels = tuple(map(str, value.levels))
-    if not levels or len(set(levels)) < len(levels):
-        raise ValueError(f"Covariates need levels, each once, not {shown(levels) or 'none'}.")
-    return Covariates(str(value.key), levels)
+    columns = tuple(map(_plain, value.columns))
+    keys = [column.key for column in columns]
+    if not keys or len(set(keys)) < len(keys):
+        raise ValueError(f"Covariates need columns, each once, not {shown(keys) or 'none'}.")
+    return Covariates(columns)
+
+
+def covariates_from(adata: AnnData, value: Any) -> Covariates | None:
+    """Take what a user says of covariates: columns of ``obs`` by name, or ``Covariates``."""
+    if value is None or isinstance(value, Covariates):
+        return value
+    keys = [value] if isinstance(value, str) else value
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        raise TypeError(
+            f"covariates must name columns of obs, as in ['batch', 'donor'], or be what "
+            f"Covariates.of(adata, …) returns, not {value!r} ({kind_of(value)})."
+        )
+    return Covariates.of(adata, *keys)
 
 
 def covariates_of(module: object) -> Covariates | None:
@@ -113,18 +205,12 @@ def covariates_of(module: object) -> Covariates | None:
     return getattr(module, "covariates", None)
 
 
-def _names(adata: AnnData, key: str) -> np.ndarray:
-    """Read a column of ``obs`` as strings, (n_cells,); stop at a cell without a value."""
-    if key not in an_anndata(adata).obs:
-        have = shown(adata.obs.columns) or "none"
-        raise KeyError(f"There is no column {key!r} in obs; the columns are: {have}.")
-    column = adata.obs[key]
-    if column.ndim > 1:
-        raise ValueError(f"obs has several columns {key!r}: rename all but one.")
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise ValueError(
-            f"obs[{key!r}] has no value for {cell_name(adata, int(missing.argmax()))}: give each "
-            "cell a value, or remove the cells without one."
-        )
-    return np.array([str(value) for value in column.astype(str)], dtype=object)
+def _plain(column: Category | Number) -> Category | Number:
+    if isinstance(column, Number):
+        if not (math.isfinite(column.mean) and 0 < column.sd < math.inf):
+            raise ValueError(f"{column.key!r} has mean {column.mean} and sd {column.sd}.")
+        return Number(str(column.key), float(column.mean), float(column.sd))
+    levels = tuple(map(str, column.levels))
+    if not levels or len(set(levels)) < len(levels):
+        raise ValueError(f"Covariates need levels, each once, not {shown(levels) or 'none'}.")
+    return Category(str(column.key), levels)

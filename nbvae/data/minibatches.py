@@ -22,6 +22,7 @@ from nbvae.data.counts import count_matrix, refuse_empty_cells
 from nbvae.data.covariates import covariates_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
+from nbvae.data.size_factors import size_factor_key_of, size_factors_of
 
 
 class SparseBatch(NamedTuple):
@@ -55,6 +56,7 @@ class Minibatch:
         counts: (N, n_genes), raw counts.
         covariates: (N, n_columns), the rows of the design matrix; None without covariates.
         device: where the tensors go.
+        size_factors: (N, 1); None: the cells' own totals are the library.
 
     """
 
@@ -63,8 +65,10 @@ class Minibatch:
         counts: sparse.csr_matrix,
         covariates: Tensor | None = None,
         device: torch.device | str = "cpu",
+        size_factors: Tensor | None = None,
     ) -> None:
         self.counts = counts
+        self.size_factors = None if size_factors is None else size_factors.to(device)
         self.covariates = None if covariates is None else covariates.to(device)
         self.device = device
 
@@ -79,8 +83,9 @@ class Minibatch:
 
     @cached_property
     def library(self) -> Tensor:
-        """ℓ, the total counts of each cell. (N, 1)."""
-        return self.x.sum(dim=-1, keepdim=True)
+        """ℓ, the size factor of each cell, or its total counts. (N, 1)."""
+        given = self.size_factors
+        return self.x.sum(dim=-1, keepdim=True) if given is None else given
 
     @cached_property
     def sparse(self) -> SparseBatch:
@@ -96,6 +101,7 @@ class CellTable(NamedTuple):
     names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
     given: pd.Index | None = None  # of all genes of the AnnData, in its order; None: no names
     columns: np.ndarray | None = None  # (n_genes,), which of those each is; None: these, all
+    size_factors: np.ndarray | None = None  # (n_cells, 1), float32; None: the cells' own totals
 
     @classmethod
     def of(cls, adata: AnnData, module: object = None, *, layer: str | None = None) -> "CellTable":
@@ -103,16 +109,17 @@ class CellTable(NamedTuple):
 
         Args:
             adata: raw counts, cells × genes.
-            module: its attributes ``genes``, ``layer`` and ``covariates``, where it has them, say
-                what it needs. The genes are found by name; columns of others are left out.
+            module: its attributes ``genes``, ``layer``, ``covariates`` and ``size_factor_key``,
+                where it has them, say what it needs. The genes are found by name; columns of
+                others are left out.
             layer: the layer that holds the counts, "X" for ``adata.X``; the module's own when left
                 out.
 
         Raises:
             TypeError: ``adata`` is no AnnData.
             CountsError, KeyError: as in ``count_matrix``.
-            ValueError: a gene of the module is missing, or a cell has a level that the covariates
-                don't know.
+            ValueError: a gene of the module is missing, a cell has a level that the covariates
+                don't know, or a size factor that is no number above 0.
 
         """
         genes, covariates = genes_of(module), covariates_of(module)
@@ -123,7 +130,9 @@ class CellTable(NamedTuple):
             counts = counts[:, columns].sorted_indices()
             refuse_empty_cells(adata, counts, "In the genes of the module")
         design = None if covariates is None else covariates.design(adata)
-        return cls(counts, design, adata.obs_names, adata.var_names, columns)
+        key = size_factor_key_of(module)
+        sizes = None if key is None else size_factors_of(adata, key).astype(np.float32)[:, None]
+        return cls(counts, design, adata.obs_names, adata.var_names, columns, sizes)
 
     @property
     def genes(self) -> pd.Index:
@@ -135,6 +144,12 @@ class CellTable(NamedTuple):
     def n_cells(self) -> int:
         """How many cells there are."""
         return self.counts.shape[0]
+
+    def library(self, rows: np.ndarray) -> np.ndarray:
+        """ℓ of some cells: their size factors, or their total counts. (n,), float64."""
+        if self.size_factors is not None:
+            return self.size_factors[rows, 0].astype(float)
+        return np.asarray(self.counts[rows].sum(axis=1, dtype=float)).ravel()
 
     def positions(self, indices: Any) -> np.ndarray:
         """Find the row numbers of cells: a mask, row numbers or names; all when None.
@@ -174,4 +189,5 @@ class CellTable(NamedTuple):
         for start in range(0, len(indices), batch_size):
             some = indices[start : start + batch_size]
             covariates = None if self.design is None else torch.from_numpy(self.design[some])
-            yield Minibatch(self.counts[some], covariates, device)
+            sizes = None if self.size_factors is None else torch.from_numpy(self.size_factors[some])
+            yield Minibatch(self.counts[some], covariates, device, sizes)

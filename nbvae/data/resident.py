@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
@@ -44,25 +43,37 @@ class ResidentCells:
         if table.design is not None:
             like = torch.from_numpy(table.design[:0])
             self.design = like.new_zeros((n_cells, like.shape[1]), device=device)
+        self.size_factors: Tensor | None = None
+        if table.size_factors is not None:
+            sizes = torch.from_numpy(table.size_factors[:0])
+            self.size_factors = sizes.new_zeros((n_cells, 1), device=device)
 
-    def load(self, counts: sparse.csr_matrix, design: np.ndarray | None) -> None:
-        """Put these cells there, in this order, in place of those before."""
+    def load(self, table: CellTable, some: np.ndarray | slice = slice(None)) -> None:
+        """Put these cells of a table there, in this order, in place of those before."""
+        counts = table.counts if isinstance(some, slice) else table.counts[some]
         send(counts.indptr[:-1], self.starts)
         send(np.diff(counts.indptr), self.lengths)
         send(counts.indices, self.genes)
         send(counts.data, self.counts)
-        if self.design is not None and design is not None:
-            send(design, self.design)
+        for values, room in ((table.design, self.design), (table.size_factors, self.size_factors)):
+            if room is not None and values is not None:
+                send(values[some], room)
 
-    def minibatch(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Make some of the cells dense: (N, n_genes), and their covariates, (N, n_columns).
+    def minibatch(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Make some of the cells dense: (N, n_genes), (N, n_columns), (N, 1).
 
         Args:
             rows: (N,), int64, on the device.
 
+        Returns:
+            Their counts, their covariates and their size factors; None where there are none.
+
         """
-        covariates = None if self.design is None else self.design.index_select(0, rows)
-        return self._dense(rows), covariates
+        covariates, sizes = (
+            None if of_cells is None else of_cells.index_select(0, rows)
+            for of_cells in (self.design, self.size_factors)
+        )
+        return self._dense(rows), covariates, sizes
 
     def _dense(self, rows: Tensor) -> Tensor:
         """Write each cell's counts to their places; what is read too much goes to one more."""
@@ -95,7 +106,7 @@ class CellSupply:
         self.n_cells = table.n_cells if self.all_there else at_a_time
         self.cells = ResidentCells(table, self.n_cells, device)
         if self.all_there:
-            self.cells.load(table.counts, table.design)
+            self.cells.load(table)
 
     def rows(self, order: np.ndarray) -> np.ndarray:
         """Say where on the device each cell of an order will be when its turn comes."""
@@ -110,8 +121,7 @@ class CellSupply:
         for start in range(0, len(order), step):
             piece = range(start, min(start + step, len(order)))
             if not self.all_there:
-                some, design = order[piece.start : piece.stop], self.table.design
-                self.cells.load(self.table.counts[some], None if design is None else design[some])
+                self.cells.load(self.table, order[piece.start : piece.stop])
             yield piece
 
 
@@ -135,6 +145,7 @@ def n_bytes(table: CellTable) -> int:
     """Say how much memory all cells of a table would take on a device."""
     n_counts, n_cells = table.counts.nnz, table.n_cells
     n_columns = 0 if table.design is None else table.design.shape[1]
+    n_columns += table.size_factors is not None
     return n_counts * (4 + count_type(table).itemsize) + n_cells * (8 + 4 + 4 * n_columns)
 
 

@@ -17,10 +17,11 @@ from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 from torch import Tensor
 
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.decoding import px_scale_as
 from nbvae.evaluation import BATCH_SIZE, device_of
-from nbvae.module.nbvae import GenerativeOutput
+from nbvae.module.outputs import GenerativeOutput
 from nbvae.module.protocol import LatentModule
 
 MOST_FREEDOM = 1e6  # degrees of freedom; more are as good as all
@@ -31,7 +32,7 @@ class Moments(NamedTuple):
     """Sums over some cells and over draws of their z; genes, (G,), but for the first two."""
 
     n_cells: int
-    library: float  # all counts of these cells
+    library: float  # of these cells together: all counts, or their size factors
     share: np.ndarray  # mean of ρ, decoded as asked
     variance: np.ndarray  # of ρ, over cells and states
     counts: np.ndarray  # sum of the counts
@@ -59,7 +60,7 @@ class Comparison(NamedTuple):
 
 
 def moments(
-    module: LatentModule, table: CellTable, rows: np.ndarray, covariates: str, n_samples: int
+    module: LatentModule, table: CellTable, rows: np.ndarray, covariates: Way, n_samples: int
 ) -> Moments:
     """Decode some cells and sum what the comparison needs; no table of all cells is kept.
 
@@ -85,7 +86,13 @@ def moments(
     counts = np.asarray(table.counts[rows].sum(axis=0, dtype=float)).ravel()
     variance = (square - share**2).clip(min=0)  # rounding may leave −1e-17
     return Moments(
-        len(rows), counts.sum(), share, variance, counts, sums[2] / n_draws, sums[3] / n_draws
+        len(rows),
+        table.library(rows).sum(),
+        share,
+        variance,
+        counts,
+        sums[2] / n_draws,
+        sums[3] / n_draws,
     )
 
 

@@ -1,6 +1,7 @@
 """Who is compared with whom: two groups of cells, their replicates, and what makes them suspect."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from anndata import AnnData
 
 from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
-from nbvae.data.covariates import Covariates
+from nbvae.data.covariate import Category
 from nbvae.data.indices import positions_of
 
 LEAST_SHARED = 0.1  # of two groups' cells that have their like, by batch, in the other group
@@ -104,22 +105,21 @@ def refuse_single(adata: AnnData, groups: Groups) -> None:
             )
 
 
-def warn_if_batches(adata: AnnData, groups: Groups, covariates: Covariates | None) -> None:
+def warn_if_batches(adata: AnnData, groups: Groups, taken_out: Iterable[Category]) -> None:
     """Warn where the groups hardly share a level: decoding as if takes that difference away."""
-    if covariates is None:
-        return
-    design = covariates.design(adata)
-    shares = [design[rows].mean(axis=0) for rows in groups]
-    shared = float(np.minimum(*shares).sum())
-    if shared < LEAST_SHARED:
-        warnings.warn(
-            f"The two groups are of different levels of obs[{covariates.key!r}] ({shared:.0%} of "
-            "their cells have their like in the other group). What the model was told of these "
-            "levels is taken out of the comparison, and the difference between the groups with "
-            "it. covariates='own' keeps it; what is then the groups' and what the levels' own, "
-            "these cells can't tell.",
-            stacklevel=3,
-        )
+    for category in taken_out:
+        design = category.design(adata)
+        shares = [design[rows].mean(axis=0) for rows in groups]
+        shared = float(np.minimum(*shares).sum())
+        if shared < LEAST_SHARED:
+            warnings.warn(
+                f"The two groups are of different levels of obs[{category.key!r}] ({shared:.0%} of "
+                "their cells have their like in the other group). What the model was told of "
+                "these levels is taken out of the comparison, and the difference between the "
+                "groups with it. covariates='own' keeps it; what is then the groups' and what the "
+                "levels' own, these cells can't tell.",
+                stacklevel=3,
+            )
 
 
 def _rows(adata: AnnData, group: Any, argument: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.decoding import px_scale_as
 from nbvae.differential.groups import Groups
@@ -18,7 +19,7 @@ def compare_pairs(
     table: CellTable,
     groups: Groups,
     *,
-    covariates: str,
+    covariates: Way,
     delta: float,
     pseudocount: float,
     n_samples: int,
@@ -52,7 +53,7 @@ def compare_pairs(
 
 
 def _shares(
-    module: LatentModule, table: CellTable, rows: list[np.ndarray], covariates: str
+    module: LatentModule, table: CellTable, rows: list[np.ndarray], covariates: Way
 ) -> Iterator[list[np.ndarray]]:
     """Draw ρ for the cells of pairs, some at a time: two arrays (pairs, n_genes), float64."""
     sides = (table.minibatches(some, BATCH_SIZE, device_of(module)) for some in rows)
@@ -61,7 +62,7 @@ def _shares(
         yield [_px_scale(module, m, covariates, level).cpu().double().numpy() for m in pair]
 
 
-def _px_scale(module: LatentModule, m: Minibatch, covariates: str, level: Tensor | None) -> Tensor:
+def _px_scale(module: LatentModule, m: Minibatch, covariates: Way, level: Tensor | None) -> Tensor:
     z = module.inference(m.x, covariates=m.covariates).z
     if level is None:
         return px_scale_as(module, z, m, covariates)

@@ -7,8 +7,9 @@ import pandas as pd
 from anndata import AnnData
 
 from nbvae._arguments import one_of, whole_number
+from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import known_decoding
+from nbvae.decoding import known_decoding, taken_out
 from nbvae.differential.estimate import compared, moments, side_of
 from nbvae.differential.groups import (
     Groups,
@@ -36,7 +37,7 @@ def differential_expression(
     groupby: str | None = None,
     rule: str = "groups",
     replicates: str | None = None,
-    covariates: str = "all",
+    covariates: Way = "all",
     delta: float = 0.25,
     fdr: float = 0.05,
     n_samples: int = 5000,
@@ -80,10 +81,10 @@ def differential_expression(
         rule: "groups" or "pairs".
         replicates: a column of ``obs``, the donors, say. Then donors were drawn, not cells: each
             counts alike, and the spread between them decides. For ``rule="groups"``.
-        covariates: "own" decodes each cell with its own level, a level's name all cells with that
-            one, and "all" with every level in turn, averaged (a random one for each pair), so that
-            a difference between batches is none between groups. Without covariates all are the
-            same.
+        covariates: "own" decodes each cell with its own; a level, or {"donor": "d1"}, as if all
+            cells had that; "all" with each combination of levels, averaged (a random one for each
+            pair; numbers at their means), so that a difference between batches is none between
+            groups; {"batch": "all"} with each level of one. Without covariates all are the same.
         delta: δ, the smallest |LFC| that counts as a difference; 0.25 is 19 %.
         fdr: the share of false calls that is accepted.
         n_samples: draws of z for each group, spread over its cells, at least one of each; or pairs.
@@ -114,10 +115,9 @@ def differential_expression(
     _check(rule, replicates, delta, fdr, pseudocount)
     chosen = chosen_groups(adata, group1, group2, groupby)
     table = CellTable.of(adata, module, layer=layer)
-    if covariates != "own":
-        warn_if_batches(adata, chosen, module.covariates)
+    warn_if_batches(adata, chosen, taken_out(module, covariates))
     if pseudocount is None:
-        pseudocount = NOT_EXPRESSED / (table.counts.sum(dtype=float) / adata.n_obs)
+        pseudocount = NOT_EXPRESSED / table.library(np.arange(table.n_cells)).mean()
     raw = _raw_columns(table, chosen, pseudocount)
     with evaluating(module, seed=seed):
         if rule == "pairs":
@@ -143,7 +143,7 @@ def _compare_groups(
     module: LatentModule,
     table: CellTable,
     parts: list[dict[str, np.ndarray]],
-    covariates: str,
+    covariates: Way,
     delta: float,
     pseudocount: float,
     n_samples: int,
@@ -187,7 +187,7 @@ def _raw_columns(table: CellTable, chosen: Groups, pseudocount: float) -> dict[s
         total = np.asarray(counts.sum(axis=0, dtype=float)).ravel()
         columns[f"raw_mean{i}"] = total / len(rows)
         columns[f"non_zeros_proportion{i}"] = counts.getnnz(axis=0) / len(rows)
-        log_share.append(np.log2(total / total.sum() + pseudocount))
+        log_share.append(np.log2(total / table.library(rows).sum() + pseudocount))
     return {"lfc_raw": log_share[0] - log_share[1], **columns}
 
 

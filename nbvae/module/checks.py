@@ -1,9 +1,12 @@
 """What ``NBVAE`` refuses, so that its own file can tell the story."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from nbvae._arguments import kind_of, true_or_false
+from nbvae._messages import shown
 from nbvae.data.covariates import Covariates
 
 
@@ -44,7 +47,26 @@ def check_design(design: Tensor | None, covariates: Covariates | None) -> None:
         given = "none were given" if design is None else f"not {kind_of(design)} of shape {shape}"
         raise ValueError(
             f"This module needs covariates of shape (cells, {width}), {given}: pass covariates="
-            f"module.covariates.design(adata), from obs[{covariates.key!r}], as a tensor."
+            f"module.covariates.design(adata), from obs[[{shown(covariates.keys)}]], as a tensor."
+        )
+
+
+def a_key(key: Any) -> str | None:
+    """Take the name of a column of ``obs``, or None."""
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"size_factor_key must name a column of obs, not {key!r} ({kind_of(key)}).")
+    return None if key is None else str(key)
+
+
+def check_library(library: Tensor | None, n_cells: int, key: str | None) -> None:
+    """Refuse size factors that are missing or not asked for."""
+    if key is None and library is not None:
+        raise ValueError("This module takes the cells' totals as library, but size factors came.")
+    shape = None if library is None else tuple(library.shape)
+    if key is not None and shape != (n_cells, 1):
+        raise ValueError(
+            f"This module needs library=, the size factors in obs[{key!r}], of shape "
+            f"({n_cells}, 1), not {'none' if shape is None else shape}."
         )
 
 

@@ -14,7 +14,8 @@ from nbvae.data.minibatches import Minibatch
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS, MLP
-from nbvae.module.nbvae import NBVAE, LossOutput, kl_to_standard_normal, reparametrise
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
+from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.module.saving import HOOKS
 from nbvae.module.static import static_loss
@@ -41,7 +42,11 @@ def loss_of(
         What the module returns: ``loss``, and ``reconstruction`` and ``kl`` of each cell.
 
     """
-    options = {"covariates": minibatch.covariates, "noise": noise}
+    options = {
+        "covariates": minibatch.covariates,
+        "noise": noise,
+        "library": minibatch.size_factors,
+    }
     if has_shortcut(module):
         if torch.device(minibatch.device).type != "cpu":
             return static_loss(module, minibatch.x, kl_weight=kl_weight, **options)
@@ -53,7 +58,8 @@ def loss_of(
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
-    return is_unchanged(module) and module.likelihood == LIKELIHOODS["nb"]
+    negative_binomial = is_unchanged(module) and module.likelihood == LIKELIHOODS["nb"]
+    return negative_binomial and module.size_factor_key is None
 
 
 def is_unchanged(module: object) -> TypeGuard[NBVAE]:
@@ -64,7 +70,7 @@ def is_unchanged(module: object) -> TypeGuard[NBVAE]:
     return (
         module.likelihood in LIKELIHOODS.values()
         and _unchanged(module, NBVAE, STEPS)
-        and _is_mlp(module.decoder, LINKS["log_softmax"])
+        and _is_mlp(module.decoder, LINKS[module.decoder_link])
         and all(_is_mlp(network, None) for network in others if network is not None)
         and not any(getattr(part, hook) for part in module.modules() for hook in HOOKS)
     )

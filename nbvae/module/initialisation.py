@@ -24,22 +24,32 @@ HIGHEST = 10.0  # the counts hardly tell a larger θ from ∞; 5, 20 and 30 end 
 
 def shares(counts: sparse.csr_matrix) -> np.ndarray:
     """Return each gene's share of all counts; half a count more, so that none is 0. (G,)."""
-    totals = np.asarray(counts.sum(axis=0, dtype=float)).ravel() + 0.5
+    totals = _totals(counts)
     return totals / totals.sum()
 
 
-def theta_by_moments(counts: sparse.csr_matrix) -> np.ndarray:
+def rates(counts: sparse.csr_matrix, library: np.ndarray) -> np.ndarray:
+    """Return each gene's counts per unit of the size factors, (N,); half a count more. (G,)."""
+    return _totals(counts) / library.sum()
+
+
+def _totals(counts: sparse.csr_matrix) -> np.ndarray:
+    return np.asarray(counts.sum(axis=0, dtype=float)).ravel() + 0.5
+
+
+def theta_by_moments(counts: sparse.csr_matrix, library: np.ndarray | None = None) -> np.ndarray:
     """Estimate each gene's θ as if all cells had the same shares.
 
     Args:
         counts: (N, G), raw counts with at least one in each cell, as from ``count_matrix``.
+        library: (N,), size factors; the cells' totals when left out.
 
     Returns:
         (G,), inverse dispersions within 1 and 10; 10 for a gene without counts.
 
     """
     n_cells, n_genes = counts.shape
-    library = counts @ np.ones(n_genes)  # (N,)
+    library = counts @ np.ones(n_genes) if library is None else library  # (N,)
     share = counts.T @ np.ones(n_cells) / library.sum()  # (G,)
     squares = np.bincount(counts.indices, np.square(counts.data, dtype=float), n_genes)  # Σ x²
     means_squared = share**2 * (library @ library)  # Σ (ℓρ)²
@@ -50,12 +60,25 @@ def theta_by_moments(counts: sparse.csr_matrix) -> np.ndarray:
     return theta.clip(LOWEST, HIGHEST)
 
 
-def start(bias: Tensor, log_theta: Tensor | None, counts: sparse.csr_matrix) -> None:
-    """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments."""
+def start(
+    bias: Tensor,
+    log_theta: Tensor | None,
+    counts: sparse.csr_matrix,
+    library: np.ndarray | None = None,
+) -> None:
+    """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments.
+
+    With size factors the bias is what the softplus turns into the rates: y = log(exp(rate) − 1).
+    """
+    if library is None:
+        first = np.log(shares(counts))
+    else:
+        rate = rates(counts, library)
+        first = rate + np.log(-np.expm1(-rate))
     with torch.no_grad():
-        bias.copy_(torch.from_numpy(shares(counts)).log())
+        bias.copy_(torch.from_numpy(first))
         if log_theta is not None:
-            log_theta.copy_(torch.from_numpy(theta_by_moments(counts)).log())
+            log_theta.copy_(torch.from_numpy(theta_by_moments(counts, library)).log())
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Each is a log-probability and a sampler, which do not check the counts again that were checked when
 they came in. The parameters come as the ``GenerativeOutput`` of
-``module.py``; a likelihood reads those that it has.
+``outputs.py``; a likelihood reads those that it has.
 """
 
 from collections.abc import Callable

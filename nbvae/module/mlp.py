@@ -19,10 +19,20 @@ def log_softmax(y: Tensor) -> Tensor:
     return torch.log_softmax(y, dim=-1)
 
 
+def log_softplus(y: Tensor) -> Tensor:
+    """Take log log(1 + exp y), the logarithm of what is exp y for small y and y for large.
+
+    Below −15 the two terms of its series are exact to the last digit, where log(1 + exp y) is 0.
+    """
+    series = y - 0.5 * y.clamp(max=-15).exp()
+    return torch.where(y < -15, series, torch.logaddexp(y.clamp(min=-15), y.new_zeros(())).log())
+
+
 # Functions with a name, so that a module can be pickled.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": softmax,
     "log_softmax": log_softmax,
+    "log_softplus": log_softplus,
     "exp": torch.exp,
 }
 

@@ -7,7 +7,9 @@ The story of a cell with n_genes counts x and library ℓ = Σ x:
     x ~ NB(ℓρ, θ)               the counts; one inverse dispersion θ per gene
 
 With covariates (which of two experiments a cell is from, say) the decoder is told them beside z,
-so that z need not say them.
+so that z need not say them. With size factors ℓ is a number that is known beforehand, and ρ, now
+softplus(decoder(z)), the expected count per unit of it: the genes are then not each other's rivals
+for a total.
 
 Training maximises the ELBO, E_q[log p(x | z, ℓ)] − KL(q(z | x) ‖ p(z)) (Kingma & Welling 2014;
 for counts, Lopez et al. 2018).
@@ -15,8 +17,9 @@ for counts, Lopez et al. 2018).
 Shapes: N cells in a minibatch, G genes, K latent dimensions, C columns of covariates.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from anndata import AnnData
@@ -24,59 +27,21 @@ from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
 from nbvae.data.counts import count_matrix
-from nbvae.data.covariates import Covariates, as_covariates
-from nbvae.module.checks import check_design, check_shape, may_encode, weights_type
+from nbvae.data.covariates import Covariates, as_covariates, covariates_from
+from nbvae.data.size_factors import size_factors_of
+from nbvae.module.checks import (
+    a_key,
+    check_design,
+    check_library,
+    check_shape,
+    may_encode,
+    weights_type,
+)
 from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
+from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
 from nbvae.module.saving import load, save
-
-
-class InferenceOutput(NamedTuple):
-    """The approximate posterior q(z | x) = N(qz_mean, diag exp qz_logvar) and a draw from it."""
-
-    qz_mean: Tensor  # (N, K)
-    qz_logvar: Tensor  # (N, K), the logarithm of the variance
-    z: Tensor  # (N, K)
-
-
-class GenerativeOutput(NamedTuple):
-    """The parameters of p(x | z, ℓ), kept as logarithms."""
-
-    log_px_scale: Tensor  # (N, G), log ρ
-    log_px_mean: Tensor  # (N, G), log μ = log ℓ + log ρ
-    log_theta: Tensor | None  # (G,); None for the Poisson distribution
-    dropout_logits: Tensor | None = None  # (N, G); only with zero inflation
-
-    @property
-    def px_scale(self) -> Tensor:
-        """ρ, the expected share of each gene; rows sum to 1. (N, G)."""
-        return self.log_px_scale.exp()
-
-    @property
-    def px_mean(self) -> Tensor:
-        """μ = ℓρ, the expected count of each gene. (N, G)."""
-        return self.log_px_mean.exp()
-
-    @property
-    def theta(self) -> Tensor:
-        """θ, the inverse dispersion of each gene: the variance of a count is μ + μ²/θ. (G,).
-
-        Raises:
-            ValueError: the likelihood is the Poisson distribution, which has none.
-
-        """
-        if self.log_theta is None:
-            raise ValueError("The Poisson distribution has no theta.")
-        return self.log_theta.exp()
-
-
-class LossOutput(NamedTuple):
-    """The loss of a minibatch and the two terms that it is made of, in nats per cell."""
-
-    loss: Tensor  # (), the mean of reconstruction + kl_weight · kl
-    reconstruction: Tensor  # (N,), −log p(x | z, ℓ)
-    kl: Tensor  # (N,), KL(q(z | x) ‖ p(z))
 
 
 class NBVAE(nn.Module):
@@ -87,8 +52,10 @@ class NBVAE(nn.Module):
         n_latent: K, the length of z.
         n_hidden: width of the hidden layer of the networks.
         likelihood: "nb", "poisson" or "zinb" (zero-inflated NB), a name from ``LIKELIHOODS``.
-        covariates: from ``Covariates.of(adata, key)``; the decoder is told them.
+        covariates: from ``Covariates.of(adata, "batch", …)``; the decoder is told them.
         encode_covariates: tell the encoders, too.
+        size_factor_key: a column of ``obs`` to take ℓ from, as ``total_counts`` over all genes;
+            None: ℓ is a cell's total over the modelled genes.
 
     Attributes:
         genes: the names of the genes, in the order of the columns; None: it was told none.
@@ -110,21 +77,23 @@ class NBVAE(nn.Module):
         likelihood: str = "nb",
         covariates: Covariates | None = None,
         encode_covariates: bool = False,
+        size_factor_key: str | None = None,
     ) -> None:
         super().__init__()
         self.n_genes = n_genes = whole_number("n_genes", n_genes)
         self.n_latent = n_latent = whole_number("n_latent", n_latent)
         self.n_hidden = n_hidden = whole_number("n_hidden", n_hidden)
         self.likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
-        self.covariates = as_covariates(covariates)
+        self.covariates = None if covariates is None else as_covariates(covariates)
         self.encode_covariates = may_encode(encode_covariates, self.covariates)
+        self.size_factor_key = a_key(size_factor_key)
         self.genes: tuple[str, ...] | None = None
         self.layer: str | None = None
         n_columns = self.covariates.n_columns if self.covariates else 0
 
         # p(x | z, ℓ): the shares of the genes given z, and one inverse dispersion per gene
         n_decoded = n_latent + n_columns
-        self.decoder = MLP(n_decoded, n_genes, n_hidden=n_hidden, link="log_softmax")
+        self.decoder = MLP(n_decoded, n_genes, n_hidden=n_hidden, link=self.decoder_link)
         self.log_theta = nn.Parameter(torch.randn(n_genes)) if self.likelihood.has_theta else None
         self.dropout_decoder = (
             MLP(n_decoded, n_genes, n_hidden=n_hidden) if self.likelihood.has_dropout else None
@@ -146,8 +115,9 @@ class NBVAE(nn.Module):
         layer: str | None = None,
         n_hidden: int = 128,
         likelihood: str = "nb",
-        covariates: Covariates | None = None,
+        covariates: Covariates | str | Sequence[str] | None = None,
         encode_covariates: bool = False,
+        size_factor_key: str | None = None,
         seed: int | None = None,
     ) -> Self:
         """Build a module for these genes that starts from the best that can be said without z.
@@ -164,8 +134,10 @@ class NBVAE(nn.Module):
             layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.
             likelihood: "nb", "poisson" or "zinb".
-            covariates: what the decoder is told beside z.
+            covariates: what the decoder is told beside z: columns of ``obs``, as in
+                ``["batch", "donor", "percent_mito"]``, or ``Covariates``.
             encode_covariates: tell the encoders, too.
+            size_factor_key: the column of ``obs`` to take ℓ from.
             seed: of the weights that are drawn; None: PyTorch's own random numbers go on.
 
         Raises:
@@ -174,18 +146,21 @@ class NBVAE(nn.Module):
 
         """
         counts = count_matrix(adata, layer=layer)
+        told = covariates_from(adata, covariates)
         with seeded(seed):
             module = cls(
                 adata.n_vars,
                 n_latent,
                 n_hidden=n_hidden,
                 likelihood=likelihood,
-                covariates=covariates,
+                covariates=told,
                 encode_covariates=encode_covariates,
+                size_factor_key=size_factor_key,
             )
         module.genes = tuple(map(str, adata.var_names))
         module.layer = None if layer is None else str(layer)
-        start(module.decoder.output_layer.bias, module.log_theta, counts)
+        library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
+        start(module.decoder.output_layer.bias, module.log_theta, counts, library)
         return module
 
     def save(self, path: str | Path) -> None:
@@ -226,7 +201,7 @@ class NBVAE(nn.Module):
 
         Args:
             z: (N, K).
-            library: (N, 1), total counts of each cell; 0 is allowed and expects zeros.
+            library: (N, 1), ℓ of each cell; 0 is allowed and expects zeros.
             covariates: (N, C), rows of ``module.covariates.design(adata)``, for a module that has
                 covariates.
 
@@ -267,6 +242,7 @@ class NBVAE(nn.Module):
         x: Tensor,
         *,
         covariates: Tensor | None = None,
+        library: Tensor | None = None,
         kl_weight: float = 1.0,
         noise: Tensor | None = None,
     ) -> LossOutput:
@@ -276,12 +252,14 @@ class NBVAE(nn.Module):
             x: (N, G), raw counts.
             covariates: (N, C), rows of ``module.covariates.design(adata)``, for a module that has
                 covariates.
+            library: (N, 1), the size factors, for a module that has a ``size_factor_key``.
             kl_weight: weight of the KL term; 1 is the ELBO.
             noise: (N, K), to fix the draw of z.
 
         """
+        check_library(library, len(x), self.size_factor_key)
         inference = self.inference(x, covariates=covariates, noise=noise)
-        library = x.sum(dim=-1, keepdim=True)  # (N, 1)
+        library = x.sum(dim=-1, keepdim=True) if library is None else library  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)
 
@@ -291,6 +269,11 @@ class NBVAE(nn.Module):
         if covariates is None:
             return values
         return torch.cat([values, covariates.to(values.dtype)], dim=-1)
+
+    @property
+    def decoder_link(self) -> str:
+        """What makes log ρ of the decoder's output: shares sum to 1, rates need not."""
+        return "log_softmax" if self.size_factor_key is None else "log_softplus"
 
     @property
     def dtype(self) -> torch.dtype:

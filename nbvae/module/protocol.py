@@ -2,7 +2,8 @@
 
 Any ``nn.Module`` keeps it whose call returns a ``LossOutput``; the chapters train some that are no
 NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them. One
-that knows its ``n_genes`` genes by name has ``genes``; one with its counts in a layer, ``layer``.
+that knows its ``n_genes`` genes by name has ``genes``; one with its counts in a layer, ``layer``;
+one that takes the library from ``obs`` has ``size_factor_key`` and is called with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from nbvae.data.covariates import Covariates
 from nbvae.module.likelihoods import Likelihood
-from nbvae.module.nbvae import GenerativeOutput, InferenceOutput, LossOutput
+from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
 
 
 class TrainableModule(Protocol):
@@ -22,9 +23,14 @@ class TrainableModule(Protocol):
     training: bool
 
     def __call__(
-        self, x: Tensor, *, covariates: Tensor | None = None, kl_weight: float = 1.0
+        self,
+        x: Tensor,
+        *,
+        covariates: Tensor | None = None,
+        library: Tensor | None = None,
+        kl_weight: float = 1.0,
     ) -> LossOutput:
-        """Compute the loss of raw counts, (N, G); ``covariates`` are left out where None."""
+        """Compute the loss of raw counts, (N, G); what is None is left out."""
 
     # what nn.Module gives
     def parameters(self) -> Iterator[nn.Parameter]: ...

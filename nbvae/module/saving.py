@@ -13,7 +13,7 @@ from nbvae.module.likelihoods import LIKELIHOODS
 
 NBVAE = Any  # whose file imports this one
 
-FORMAT = "nbvae module 1"
+FORMAT = "nbvae module 2"
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CHANGED = "torch.save(module, path) keeps it as it is, but runs code when it is read."
@@ -31,7 +31,7 @@ def save(module: NBVAE, path: str | Path) -> None:
         "format": FORMAT,
         "class": type(module).__name__,
         "arguments": _arguments_of(module),
-        "covariates": module.covariates and {**module.covariates._asdict()},
+        "covariates": module.covariates and module.covariates.stored(),
         "genes": genes_of(module),
         "layer": module.layer,
         "dtype": str(module.dtype).removeprefix("torch."),
@@ -68,14 +68,14 @@ def _arguments_of(module: NBVAE) -> dict[str, Any]:
     named = [name for name, known in LIKELIHOODS.items() if known == module.likelihood]
     if not named:
         raise ValueError(f"This module's likelihood has no name in LIKELIHOODS. {CHANGED}")
-    names = ("n_genes", "n_latent", "n_hidden", "encode_covariates")
+    names = ("n_genes", "n_latent", "n_hidden", "encode_covariates", "size_factor_key")
     return {**{name: getattr(module, name) for name in names}, "likelihood": named[0]}
 
 
 def _built(cls: Any, content: dict[str, Any]) -> NBVAE:
     """Build a module from what a file says, before its weights."""
     of_cells = content["covariates"]
-    covariates = None if of_cells is None else Covariates(of_cells["key"], of_cells["levels"])
+    covariates = None if of_cells is None else Covariates.from_stored(of_cells)
     with torch.random.fork_rng():  # the first weights are drawn, and thrown away
         module = cls(**content["arguments"], covariates=covariates)
     module.genes, module.layer = content["genes"], content["layer"]

@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 from nbvae.module.distributions import digamma_remainder, stirling_remainder
 from nbvae.module.kernels import dense_gradients, dense_terms
 from nbvae.module.likelihoods import LIKELIHOODS
-from nbvae.module.nbvae import NBVAE, LossOutput, kl_to_standard_normal
+from nbvae.module.nbvae import NBVAE, kl_to_standard_normal
+from nbvae.module.outputs import LossOutput
 
 
 def static_loss(
@@ -23,23 +24,27 @@ def static_loss(
     x: Tensor,
     *,
     covariates: Tensor | None = None,
+    library: Tensor | None = None,
     kl_weight: float | Tensor = 1.0,
     noise: Tensor | None = None,
 ) -> LossOutput:
     """Compute what ``module.forward`` does, for a module that nobody has changed.
 
-    With the other two likelihoods, ``forward`` has a static form itself.
+    With the other two likelihoods, and with size factors, ``forward`` has a static form itself.
 
     Args:
         module: an ``NBVAE`` for which ``is_unchanged`` holds.
         x: (N, G), raw counts.
         covariates: (N, C), for a module that has covariates.
+        library: (N, 1), for a module with size factors.
         kl_weight: weight of the KL term; a tensor on the device may change between replays.
         noise: (N, K), to fix the draw of z.
 
     """
-    forward = _static_forward if module.likelihood == LIKELIHOODS["nb"] else type(module).forward
-    return forward(module, x, covariates=covariates, kl_weight=kl_weight, noise=noise)  # type: ignore[arg-type]  # a tensor of one number
+    options = {"covariates": covariates, "kl_weight": kl_weight, "noise": noise}
+    if module.size_factor_key is None and module.likelihood == LIKELIHOODS["nb"]:
+        return _static_forward(module, x, **options)  # type: ignore[arg-type]  # a tensor of one number
+    return type(module).forward(module, x, library=library, **options)  # type: ignore[arg-type]
 
 
 def _static_forward(

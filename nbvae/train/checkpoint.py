@@ -7,6 +7,7 @@ from typing import Any
 
 from nbvae.data.covariates import covariates_of
 from nbvae.data.genes import genes_of
+from nbvae.data.size_factors import size_factor_key_of
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
@@ -14,7 +15,12 @@ from nbvae.module.protocol import TrainableModule
 def weights_of(module: TrainableModule) -> dict[str, Any]:
     """Collect the weights, with the genes and the covariates that they were learned with."""
     genes, covariates = genes_of(module), _covariates(module)
-    return {"weights": module.state_dict(), "covariates": covariates, "genes": genes}
+    return {
+        "weights": module.state_dict(),
+        "covariates": covariates,
+        "size_factor_key": size_factor_key_of(module),
+        "genes": genes,
+    }
 
 
 def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
@@ -22,7 +28,7 @@ def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Pat
 
     Raises:
         CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
-            module has other covariates or other genes.
+            module has other covariates, size factors or genes.
 
     """
     weights, covariates, genes = (content[name] for name in ("weights", "covariates", "genes"))
@@ -40,6 +46,11 @@ def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Pat
         raise CheckpointError(
             f"{str(path)!r} belongs to a module with the covariates {covariates}, this one has "
             f"{_covariates(module)}. Build it with those of the one that was saved."
+        )
+    if content["size_factor_key"] != size_factor_key_of(module):
+        raise CheckpointError(
+            f"{str(path)!r} belongs to a module with size_factor_key="
+            f"{content['size_factor_key']!r}, this one has {size_factor_key_of(module)!r}."
         )
     if genes is not None and genes_of(module) not in (None, genes):
         raise CheckpointError(
@@ -74,6 +85,6 @@ def _type(weight: Any) -> str:
     return str(getattr(weight, "dtype", type(weight).__name__)).removeprefix("torch.")
 
 
-def _covariates(module: TrainableModule) -> list[str] | None:
+def _covariates(module: TrainableModule) -> list[dict[str, Any]] | None:
     covariates = covariates_of(module)
-    return None if covariates is None else [covariates.key, *covariates.levels]
+    return None if covariates is None else covariates.stored()

@@ -118,12 +118,17 @@ class DeviceEpochs:
     def _step(self, n_cells: int) -> None:
         """Move the weights against the gradient of the next minibatch."""
         cells = self.steps_done * self.batch_size + self.within[:n_cells]  # of the epoch
-        x, covariates = self.supply.cells.minibatch(self.rows.index_select(0, cells))
+        x, covariates, library = self.supply.cells.minibatch(self.rows.index_select(0, cells))
         noise = self.noise.index_select(0, cells)
         kl_weight, rate = self.plan.index_select(0, self.steps_done).unbind(1)
         kl_weight = kl_weight.to(noise.dtype)
         output = static_loss(
-            self.module, x, covariates=covariates, kl_weight=kl_weight, noise=noise
+            self.module,
+            x,
+            covariates=covariates,
+            library=library,
+            kl_weight=kl_weight,
+            noise=noise,
         )
         self.module.zero_grad()
         output.loss.backward()
@@ -155,9 +160,11 @@ class DeviceEpochs:
             for piece in self.supply.pieces(self.held_out_cells):
                 for start in range(piece.start, piece.stop, BATCH_SIZE):
                     some = slice(start, min(start + BATCH_SIZE, piece.stop))
-                    x, covariates = self.supply.cells.minibatch(rows[some])
+                    x, covariates, library = self.supply.cells.minibatch(rows[some])
                     noise = self.held_out_noise[some]
-                    output = static_loss(self.module, x, covariates=covariates, noise=noise)
+                    output = static_loss(
+                        self.module, x, covariates=covariates, library=library, noise=noise
+                    )
                     terms.append(torch.stack([output.reconstruction, output.kl]))
             means = torch.cat(terms, dim=1).cpu().double().mean(dim=1)
         reconstruction, kl = means.tolist()

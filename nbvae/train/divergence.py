@@ -2,7 +2,7 @@
 
 import torch
 
-from nbvae.module.nbvae import LossOutput
+from nbvae.module.outputs import LossOutput
 
 
 class TrainingDivergedError(FloatingPointError):

@@ -22,6 +22,7 @@ OTHER = {  # a part of a fingerprint, and what is said when it differs
     "genes": "on other genes: their names or their order differ",
     "counts": "on other counts",
     "covariates": "with other covariates: the levels, or the cells' own, differ",
+    "library": "with other size factors",
     "labels": "with other labels in the column of stratify_by",
     "split": "that held out other cells",
 }
@@ -49,7 +50,7 @@ def fingerprint(
     """
     covariates = covariates_of(module)
     labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
-    told = [] if covariates is None else [covariates.key, *covariates.levels]
+    told = [] if covariates is None else covariates.stored()
     design = np.empty((0, 0)) if table.design is None else table.design
     starts = table.counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
     genes = table.counts.indices.astype(np.int32, copy=False)
@@ -58,6 +59,7 @@ def fingerprint(
         "genes": [_of_words(map(str, table.genes))],
         "counts": [_of_numbers(starts, genes, table.counts.data)],
         "covariates": [_of_words(told), _of_numbers(design)],
+        "library": [] if table.size_factors is None else [_of_numbers(table.size_factors)],
         "labels": [_of_words(labels)],
         "split": [_of_numbers(held_out)],
     }
@@ -135,7 +137,7 @@ def _word(value: object) -> str:
     return getattr(value, "__qualname__", type(value).__name__) if callable(value) else ""
 
 
-def _of_words(words: Iterable[str]) -> str:
+def _of_words(words: Iterable[object]) -> str:
     return hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
-FORMAT = "nbvae run 3"
+FORMAT = "nbvae run 4"
 MAY_CHANGE = (
     "device",
     "progress",

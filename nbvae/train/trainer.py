@@ -19,7 +19,7 @@ from nbvae.data.split import split_cells
 from nbvae.evaluation import Elbo, device_of, elbo
 from nbvae.files import check_writable, read, write_atomically
 from nbvae.module.fast import loss_of
-from nbvae.module.nbvae import LossOutput
+from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
 from nbvae.train.checkpoint import check_fits, complete, weights_of
@@ -31,7 +31,7 @@ from nbvae.train.history import as_history
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
-FORMAT = "nbvae checkpoint 4"
+FORMAT = "nbvae checkpoint 5"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 

@@ -10,7 +10,8 @@ from outcomes import Case, Error, cases, check
 from torch import nn
 from world import FUNCTIONS, SIZES
 
-from nbvae import MLP, NBVAE, CellTable, Covariates, count_matrix, evaluation, expression
+from nbvae import MLP, NBVAE, CellTable, Covariates, count_matrix, evaluation, expression, from_scvi
+from nbvae.data.covariate import Category, Number
 
 NOT_ANNDATA = {
     "an array": (lambda w: w.adata.X.toarray(), "AnnData(counts)"),
@@ -77,6 +78,24 @@ NOT_COVARIATES = {
     "a Series": (pd.Series(["d1", "d2"]), "Covariates.of"),
     "True": (True, "Covariates.of"),
 }
+NOT_NAMED = {
+    "a missing column": (["donor", "run"], KeyError, "no column 'run'"),
+    "a missing name": ("run", KeyError, "no column 'run'"),
+    "no names": ([], ValueError, "none"),
+    "one twice": (["donor", "donor"], ValueError, "each once"),
+    "a number": (3, TypeError, "['batch', 'donor']"),
+    "numbers": ([0, 1], TypeError, "['batch', 'donor']"),
+    "a Series": (pd.Series(["d1", "d2"]), TypeError, "pandas.Series"),
+    "True": (True, TypeError, "bool"),
+}
+NAMED = {"a string": "donor", "a list": ["donor"], "a tuple": ("donor",)}
+NOT_A_KEY = {
+    "a number": (3, TypeError, "size_factor_key"),
+    "a list": (["donor"], TypeError, "size_factor_key"),
+    "the numbers": (np.ones(30), TypeError, "size_factor_key"),
+    "no column": ("depth", KeyError, "no column 'depth'"),
+    "text": ("donor", ValueError, "must hold numbers"),
+}
 TABLE = [
     *(
         Case(
@@ -127,6 +146,20 @@ TABLE = [
         )
         for name, (value, word) in NOT_COVARIATES.items()
     ),
+    *(
+        Case(
+            f"size_factor_key is {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, size_factor_key=value),
+            Error(kind, word),
+        )
+        for name, (value, kind, word) in NOT_A_KEY.items()
+    ),
+    Case(
+        "from_scvi of an NBVAE",
+        lambda w: from_scvi(w.module),
+        Error(TypeError, "scvi.model.SCVI, not nbvae.NBVAE"),
+    ),
+    Case("from_scvi of None", lambda w: from_scvi(None), Error(TypeError, "NoneType")),
     Case("no likelihood", lambda w: NBVAE(8, likelihood="normal"), Error(ValueError, "'normal'")),
     Case(
         "likelihood is a class", lambda w: NBVAE(8, likelihood=dict), Error(TypeError, "likelihood")
@@ -144,19 +177,44 @@ TABLE = [
     ),
     Case(
         "levels twice",
-        lambda w: NBVAE(8, covariates=Covariates("donor", ("a", "a"))),
+        lambda w: NBVAE(8, covariates=Covariates((Category("donor", ("a", "a")),))),
         Error(ValueError, "'a'"),
     ),
     Case(
         "no levels",
-        lambda w: NBVAE(8, covariates=Covariates("donor", ())),
+        lambda w: NBVAE(8, covariates=Covariates((Category("donor", ()),))),
         Error(ValueError, "none"),
+    ),
+    Case("no columns", lambda w: NBVAE(8, covariates=Covariates(())), Error(ValueError, "none")),
+    Case(
+        "no spread",
+        lambda w: NBVAE(8, covariates=Covariates((Number("age", 30.0, 0.0),))),
+        Error(ValueError, "'age'"),
+    ),
+    *(
+        Case(
+            f"for_counts, covariates are {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, covariates=value, **SIZES),
+            Error(kind, word),
+        )
+        for name, (value, kind, word) in NOT_NAMED.items()
+    ),
+    *(
+        Case(
+            f"for_counts, covariates named by {name}",
+            lambda w, value=value: NBVAE.for_counts(w.adata, covariates=value, **SIZES).covariates,
+            lambda w: w.covariates,
+        )
+        for name, value in NAMED.items()
     ),
     Case(
         "levels of numpy",
         lambda w: (
             NBVAE(
-                8, covariates=Covariates(np.str_("donor"), list(np.array(["d1", "d2", "d3"])))
+                8,
+                covariates=Covariates(
+                    [Category(np.str_("donor"), list(np.array(["d1", "d2", "d3"])))]
+                ),
             ).covariates
         ),
         lambda w: w.covariates,

@@ -12,6 +12,7 @@ from torch import nn
 from world import SIZES
 
 from nbvae import MLP, NBVAE, CheckpointError, Covariates, Trainer, evaluation
+from nbvae.data.covariate import Category, Number
 from nbvae.module.fast import has_shortcut
 from nbvae.module.likelihoods import LIKELIHOODS, Likelihood
 
@@ -56,6 +57,13 @@ KEPT = {
     "in a layer": lambda w: w.in_layer,
     "without names": lambda w: w.unnamed,
     "told of donors": lambda w: w.told,
+    "told of a number": lambda w: NBVAE.for_counts(
+        w.adata, covariates=Covariates((Number("age", np.float32(30), np.float64(7.1)),)), **SIZES
+    ),
+    "told of several": lambda w: NBVAE(
+        8, covariates=Covariates((*w.covariates.columns, Number("age", 30.1, 7.0)))
+    ),
+    "with size factors": lambda w: NBVAE(8, size_factor_key=np.str_("depth"), **SIZES),
     "encoding donors": lambda w: NBVAE.for_counts(
         w.adata, covariates=w.covariates, encode_covariates=True, **SIZES
     ),
@@ -66,7 +74,7 @@ KEPT = {
     "sizes of numpy": lambda w: NBVAE(np.int64(8), np.int32(2), n_hidden=np.uint8(8)),
     "words of numpy": lambda w: NBVAE(8, likelihood=np.str_("nb"), encode_covariates=np.False_),
     "levels of numpy": lambda w: NBVAE(
-        8, covariates=Covariates(np.str_("donor"), tuple(np.array(["d1", "d2", "d3"])))
+        8, covariates=Covariates((Category(np.str_("donor"), tuple(np.array(["d1", "d2", "d3"]))),))
     ),
     "genes of numpy": lambda w: NBVAE.for_counts(with_names_of_numpy(w.adata)),
     "no longer a number": changed(lambda m: m.log_theta.data.fill_(float("nan"))),

@@ -125,7 +125,7 @@ def test_mathjax_comes_with_the_pages(pages, site):
     with_formulas = [p for p in pages if 'class="math' in p.path.read_text(encoding="utf-8")]
     assert with_formulas
     for page in with_formulas:
-        assert any("mathjax/tex-chtml.js" in load for load in page.loads)
+        assert any("mathjax/startup.js" in load for load in page.loads)
     assert list(site.glob("_static/mathjax/output/chtml/fonts/woff-v2/*.woff"))
 
 

@@ -5,6 +5,8 @@ import samples
 from axe_playwright_python.sync_playwright import Axe
 from hands import PHONE
 
+from nbvae.teaching.living.figure import script
+
 pytestmark = pytest.mark.slow
 ALL = pytest.mark.parametrize("name", sorted(samples.FIGURES))
 
@@ -105,7 +107,6 @@ def test_every_control_has_a_name(name, figure):
     assert all(len(n.strip()) > 2 for n in names), names
 
 
-def test_the_script_is_small():
-    files = [*samples.FOLDER.glob("*.js")]
-    assert files
-    assert sum(path.stat().st_size for path in files) < 80_000
+@ALL
+def test_the_script_that_a_notebook_carries_is_small(name):
+    assert 10_000 < len(script(name).encode()) < 80_000

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import re
 import threading
 
 import pytest
@@ -15,7 +16,11 @@ PAGES = {
     "intro": 1, "01_counts": 1, "02_negative_binomial": 1, "03_generative_model": 1,
     "04_inference": 3,
 }  # fmt: skip
-LARGEST = 3_200_000  # bytes that a page loads, unpacked; MathJax is 1.2 million of them
+LARGEST = 2_000_000  # bytes that a page loads, unpacked; MathJax is 0.8 million of them
+LARGEST_SCRIPT = 80_000  # of the book's own
+NOT_OURS = re.compile(r"mathjax|bootstrap|theme|toggle|clipboard|copybutton|design-tabs|doctools"
+                      r"|sphinx_highlight|documentation_options")  # fmt: skip
+ALL = sorted(path.stem for path in [*ROOT.glob("book/*.ipynb"), ROOT / "book" / "intro.md"])
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
 
@@ -83,16 +88,44 @@ def test_pictures_come_back_in_print(name, address, opened):
     assert not any(stage.is_visible() for stage in page.locator(OURS).all())
 
 
-@pytest.mark.parametrize("name", PAGES)
+def test_every_page_with_a_figure_is_looked_at(site):
+    found = {
+        path.stem: path.read_text(encoding="utf-8").count('class="nbvae-living"')
+        for path in site.glob("book/*.html")
+    }
+    assert {name: count for name, count in found.items() if count} == PAGES
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_page_is_light_and_has_its_icons(name, address, opened):
+    """With every picture, also those that load only when a reader comes to them."""
     page = opened("about:blank")
-    sizes = []
-    page.page.on("requestfinished", lambda r: sizes.append(r.sizes()["responseBodySize"]))
+    sizes = {}
+    page.page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
     page.page.goto(f"{address}/book/{name}.html")
+    page.page.evaluate(REVEAL)
+    page.page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager'; })")
     page.page.wait_for_load_state("networkidle")
-    assert 100_000 < sum(sizes) < LARGEST
+    assert 100_000 < sum(sizes.values()) < LARGEST
+    scripts = {url: size for url, size in sizes.items() if url.split("?")[0].endswith(".js")}
+    assert not any("fontawesome" in url for url in scripts)
+    assert sum(size for url, size in scripts.items() if not NOT_OURS.search(url)) < LARGEST_SCRIPT
     assert page.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
-    assert not any(url.endswith(".js") and "fontawesome" in url for url in page.requests)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pictures_have_their_size_and_wait(name, site):
+    text = (site / "book" / f"{name}.html").read_text(encoding="utf-8")
+    for picture in re.findall(r"<img [^>]*>", text):
+        assert re.search(r'loading="lazy".* width="\d+"|width="\d+".* loading="lazy"', picture)
+        assert ".webp" in picture or ".svg" in picture
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_the_scripts_of_its_own_figures_alone(name, site):
+    text = (site / "book" / f"{name}.html").read_text(encoding="utf-8")
+    shown = set(re.findall(r'data-figure="(\w+)"', text))
+    assert set(re.findall(r"_static/living/(\w+)\.js", text)) == shown
 
 
 def test_a_result_waits_for_the_readers_guess(address, opened):

@@ -1,0 +1,146 @@
+"""From scvi-tools: a module with the weights of one of theirs, and the same loss.
+
+Their encoder has a hidden layer that mean and variance share; ours has one for each, so that both
+get a copy. Batch normalisation, once its means and variances stand still, is a product and a sum
+for each hidden unit, and goes into the layer before it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nbvae._arguments import kind_of
+from nbvae._messages import shown
+from nbvae.data.covariate import Category, Number
+from nbvae.data.covariates import Covariates
+from nbvae.module.likelihoods import LIKELIHOODS
+from nbvae.module.mlp import MLP
+from nbvae.module.nbvae import NBVAE
+
+Linear = tuple[Tensor, Tensor]  # weights and biases
+WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has its like here
+    "dispersion": ("gene",),
+    "gene_likelihood": tuple(LIKELIHOODS),
+    "latent_distribution": ("normal",),
+    "log_variational": (True,),
+    "use_observed_lib_size": (True,),
+    "batch_representation": ("one-hot",),
+    "n_layers": (1,),
+}
+
+
+def from_scvi(model: Any) -> NBVAE:
+    """Build an ``NBVAE`` of a model of scvi-tools: genes, layer, covariates, size factors, weights.
+
+    Its loss is theirs in evaluation mode, when dropout does nothing and batch normalisation uses
+    what it has learned. One thing is left out: they add 1e-4 (``var_eps``) to the variances of
+    q(z | x). That lowers their KL by at most ½ · 1e-4 · Σ 1/variance of a cell.
+
+    Args:
+        model: an ``scvi.model.SCVI``, trained or not.
+
+    Returns:
+        The module, on the CPU.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it has a part that an ``NBVAE`` has not; all such parts are named.
+
+    """
+    theirs = getattr(model, "module", None)
+    if type(model).__name__ != "SCVI" or type(theirs).__name__ != "VAE":
+        raise TypeError(f"model must be an scvi.model.SCVI, not {kind_of(model)}.")
+    if differences := list(_differences(theirs)):
+        raise ValueError(
+            f"This model has what an NBVAE has not: {'; '.join(differences)}. Train an NBVAE on "
+            "its counts instead: NBVAE.for_counts(adata)."
+        )
+    fields = model.adata_manager.registry["field_registries"]
+    covariates = _covariates(fields, theirs)
+    module = NBVAE(
+        theirs.n_input,
+        theirs.n_latent,
+        n_hidden=theirs.n_hidden,
+        likelihood=theirs.gene_likelihood,
+        covariates=covariates,
+        encode_covariates=theirs.encode_covariates and covariates is not None,
+        size_factor_key=_key(fields["size_factor"]) if theirs.use_size_factor_key else None,
+    )
+    module.genes = tuple(map(str, fields["X"]["state_registry"]["column_names"]))
+    where = fields["X"]["data_registry"]
+    module.layer = where["attr_key"] if where["attr_name"] == "layers" else None
+    _copy_weights(module, theirs)
+    return module
+
+
+def _differences(theirs: Any) -> Iterator[str]:
+    """Name each part that has no like here."""
+    for name, values in WANTED.items():
+        if (value := getattr(theirs, name)) not in values:
+            yield f"{name}={value!r} (here: {shown(map(str, values))})"
+    if theirs.z_encoder.var_activation is not torch.exp:
+        yield "a var_activation (here: exp)"
+    networks = {"z_encoder": theirs.z_encoder.encoder, "decoder": theirs.decoder.px_decoder}
+    known = (nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout)
+    for name, network in networks.items():
+        for layer in network.modules():
+            if not list(layer.children()) and not isinstance(layer, known):
+                yield f"{type(layer).__name__} in its {name}"
+
+
+def _covariates(fields: dict[str, Any], theirs: Any) -> Covariates | None:
+    """List what their networks are told, in their order: numbers, the batch, further categories.
+
+    A category with one level has no column there, and their numbers are not standardised.
+    """
+    state = {name: field["state_registry"] for name, field in fields.items()}
+    numbers = state.get("extra_continuous_covs", {}).get("columns", [])
+    categories = [(_key(fields["batch"]), state["batch"]["categorical_mapping"])]
+    categories += list(state.get("extra_categorical_covs", {}).get("mappings", {}).items())
+    columns: list[Category | Number] = [Number(str(key), 0.0, 1.0) for key in numbers]
+    columns += [
+        Category(key, tuple(map(str, levels))) for key, levels in categories if len(levels) > 1
+    ]
+    return Covariates(tuple(columns)) if columns else None
+
+
+def _key(field: dict[str, Any]) -> str:
+    """Return the column of ``obs`` that a field was read from."""
+    original = field["state_registry"].get("original_key")
+    return str(original or field["data_registry"]["attr_key"])
+
+
+@torch.no_grad()
+def _copy_weights(module: NBVAE, theirs: Any) -> None:
+    """Give each perceptron its hidden layer, without normalisation, and its last one."""
+    encoder, decoder = theirs.z_encoder, theirs.decoder
+    seen, decoded = _hidden(encoder.encoder), _hidden(decoder.px_decoder)
+    _fill(module.mean_encoder, seen, encoder.mean_encoder)
+    _fill(module.logvar_encoder, seen, encoder.var_encoder)
+    _fill(module.decoder, decoded, decoder.px_scale_decoder[0])
+    if module.dropout_decoder is not None:
+        _fill(module.dropout_decoder, decoded, decoder.px_dropout_decoder)
+    if module.log_theta is not None:
+        module.log_theta.copy_(theirs.px_r)
+
+
+def _fill(mlp: MLP, first: Linear, last: nn.Linear) -> None:
+    mlp.input_layer.weight.copy_(first[0])
+    mlp.input_layer.bias.copy_(first[1])
+    mlp.output_layer.weight.copy_(last.weight)
+    mlp.output_layer.bias.copy_(last.bias)
+
+
+def _hidden(network: nn.Module) -> Linear:
+    """Read a hidden layer: y = γ (Wx + b − mean)/√(variance + ε) + β is one product and one sum."""
+    [linear] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    weight, bias = linear.weight, linear.bias
+    for norm in (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)):
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            raise ValueError("Its batch normalisation keeps no means: it has no loss of its own.")
+        scale = norm.weight / (variance + norm.eps).sqrt()  # (n_hidden,)
+        weight, bias = scale[:, None] * weight, scale * (bias - mean) + norm.bias
+    return weight, bias

@@ -1,0 +1,27 @@
+"""Sphinx extension of the book's site.
+
+Nothing comes from another host, buttons need an address, what the text names is a link that shows
+what is meant, and no page loads what it doesn't need. Each module does one of these.
+"""
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from . import body, living, mathjax, weight
+
+
+def offer_repository(app: Sphinx, config: Config) -> None:
+    """Show links to the repository, its issues and Colab if _config.yml names an address."""
+    options = config.html_theme_options
+    known = bool(options.get("repository_url"))
+    options["use_repository_button"] = options["use_issues_button"] = known
+    if not known:
+        options["launch_buttons"] = {}
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register everything."""
+    app.connect("config-inited", offer_repository)
+    for part in (living, mathjax, body, weight):
+        part.setup(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}
