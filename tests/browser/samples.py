@@ -11,10 +11,10 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, evaluation, nb_log_prob
-from nbvae import NBVAE, expression, nb_log_prob
-from nbvae.teaching import living
+from nbvae import NBVAE, evaluation, expression, nb_log_prob
+from nbvae.teaching import Work, living
 from nbvae.teaching.living.figure import FOLDER, SHARED
+from nbvae.teaching.living.speed import KINDS
 
 THETA = 5.0
 
@@ -135,6 +135,8 @@ SCORES = {
         "a draw without a way back": (690.0, 691.0, 1.0, 0.9, 0.2),
     }.items()
 }
+
+
 def several_maps():
     """Maps of the table by chance, two for each of three numbers of neighbours."""
     rng = np.random.default_rng(3)
@@ -159,6 +161,51 @@ def expected():
 
 PLANE = np.random.default_rng(5).normal(size=(60, 2))
 
+
+def rows_of_a_file():
+    """300 rows: two kinds of cells, and two of what should go."""
+    rng = np.random.default_rng(3)
+    kinds = np.repeat(["T", "Monocyte", "empty", "doublet"], [160, 100, 20, 20])
+    library = np.rint(
+        rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20])
+    )
+    return {
+        "library": library,
+        "detected": np.rint(3.5 * library**0.55),
+        "mito": rng.beta(4, 150, 300).astype(np.float32),
+        "kinds": kinds,
+        "bad": ["empty", "doublet"],
+    }
+
+
+def scores_of_genes():
+    """The sample table's genes, ranked by two scores."""
+    counts = table().X.toarray()
+    return {
+        "names": list(table().var_names),
+        "mean": counts.mean(0),
+        "scores": {"ratio": counts.var(0) / counts.mean(0), "variance": counts.var(0)},
+        "markers": SHOWN[:5],
+        "start": 12,
+        "agreement": {10: [0.7, 0.6], 30: [0.9, 0.9]},
+    }
+
+
+def steps_of_training():
+    """What four steps compute, each number another."""
+    steps = {}
+    for i, likelihood in enumerate(("textbook", "by hand")):
+        for j, layer in enumerate(("dense", "sparse")):
+            work = steps[likelihood, layer] = Work()
+            work.calls = 100 + 10 * i + j
+            work.numbers.update({k: 1000 * (5 - 4 * i + n + 100 * j) for n, k in enumerate(KINDS)})
+    return steps
+
+
+MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
+MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
+PARTS = ("log-gammas", "products", "Adam", "the rest")
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -181,6 +228,10 @@ FIGURES = {
         lineages=("lymphocytes", "myeloid cells"),
     ),
     "volcano": lambda: living.volcano(differences(), gene="GENE3"),
+    "quality_control": lambda: living.quality_control(**rows_of_a_file()),
+    "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
+    "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),
+    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, PARTS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
     "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
     "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),

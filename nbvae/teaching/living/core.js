@@ -353,7 +353,7 @@
 
   /* A chart with a row for each name, such as genes. chart.draw(paint) calls paint(pen, rows),
      where rows[i] is { y, top, bottom }, in pixels. */
-  living.rows = (parent, { label, names, x, row = 24, left = 68 }) => {
+  living.rows = (parent, { label, names, x, row = 24, left = 68, ink = "gene" }) => {
     const chart = living.chart(parent, {
       label, x, y: { domain: [0, 1], hidden: true }, height: names.length * row + 52,
       margin: { left, top: 8, right: 16, bottom: 44 },
@@ -365,7 +365,7 @@
         return { y, top: y - row * 0.3, bottom: y + row * 0.3 };
       });
       names.forEach((name, i) =>
-        pen.text(pen.left - 10, places[i].y + 4, name, "gene", "end"));
+        pen.text(pen.left - 10, places[i].y + 4, name, ink, "end"));
       paint(pen, places);
     });
     return chart;
