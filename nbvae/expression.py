@@ -1,5 +1,6 @@
 """What a trained module says about genes: shares without noise, replicated counts, differences."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from anndata import AnnData
 from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
+from nbvae.data.results import room_for
 from nbvae.decoding import known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
 from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
@@ -43,6 +45,7 @@ def denoised(
     covariates: Way = "own",
     n_samples: int = 25,
     seed: int = 0,
+    out: str | Path | None = None,
 ) -> np.ndarray:
     """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
 
@@ -63,6 +66,7 @@ def denoised(
             covariates both are the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
+        out: a file, "denoised.npy", that takes the result while it is made; memory when left out.
 
     Returns:
         (n_cells, n_genes), float32. With all genes, and without size factors, the rows sum to 1.
@@ -71,22 +75,25 @@ def denoised(
         CountsError, TypeError: as in ``CellTable.of``.
         KeyError: a gene, or the layer, is not there.
         ValueError: as in ``CellTable.of``; ``n_samples`` is below 1, ``covariates`` is none of
-            these, or ``genes`` chooses none or a name that occurs twice.
+            these, or ``genes`` chooses none or a name that occurs twice; all genes of a store were
+            asked for without ``out``.
 
     """
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     covariates = known_decoding(module, covariates)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(genes)
-    shares = []
+    of_all_genes = adata if genes is None else None
+    shares, start = room_for((table.n_cells, len(columns)), out, cells=of_all_genes), 0
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
             total = torch.zeros(())
             for _ in range(n_samples):
                 z = module.inference(m.x, covariates=m.covariates).z
                 total = total + px_scale_as(module, z, m, covariates)[:, columns]
-            shares.append((total / n_samples).cpu().numpy())
-    return np.concatenate(shares)
+            shares[start : start + len(m)] = (total / n_samples).cpu().numpy()
+            start += len(m)
+    return shares
 
 
 def posterior_predictive(
@@ -123,7 +130,7 @@ def posterior_predictive(
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(None)
-    replicates = np.empty((n_samples, table.n_cells, len(columns)), dtype=np.float32)
+    replicates = room_for((n_samples, table.n_cells, len(columns)), cells=adata)
     start = 0
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):

@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from anndata import AnnData
+from scipy import sparse
 from torch import Tensor
 
 from nbvae._arguments import an_anndata, true_or_false, whole_number
 from nbvae._messages import note, shown
 from nbvae.data.genes import genes_of, with_genes
 from nbvae.data.minibatches import CellTable, Minibatch
+from nbvae.data.store.cells import StoredCounts
 from nbvae.evaluation import BATCH_SIZE, Latent, device_of, encode, evaluating
 from nbvae.module.protocol import LatentModule
 
@@ -97,7 +99,8 @@ def map_query(
     table = CellTable.of(adata, module, layer=layer)
     measured = np.flatnonzero(~np.isin(genes, filled))
     if filled:
-        share = 1 - of_known.counts[:, measured].sum() / of_known.counts.sum()
+        of_all = _in_memory(of_known)
+        share = 1 - of_all[:, measured].sum() / of_all.sum()
         note(
             f"{len(filled)} of the module's {len(genes)} genes are not in this table and were "
             f"filled with 0: {shown(filled, most=4)}. The known cells have {share:.0%} of their "
@@ -118,13 +121,19 @@ def _only(table: CellTable, measured: np.ndarray) -> CellTable:
     """Blank the genes that the query lacks; leave out cells that have no others."""
     kept = np.zeros(table.counts.shape[1], dtype=np.float32)
     kept[measured] = 1
-    counts = table.counts.multiply(kept).tocsr()
+    counts = _in_memory(table).multiply(kept).tocsr()
     counts.eliminate_zeros()
     rows = np.flatnonzero(np.diff(counts.indptr))
     design, sizes = (
         None if values is None else values[rows] for values in (table.design, table.size_factors)
     )
     return CellTable(counts[rows], design, size_factors=sizes)
+
+
+def _in_memory(table: CellTable) -> sparse.csr_matrix:
+    if isinstance(table.counts, StoredCounts):
+        raise ValueError("known is a store: pass some of its cells, store[trainer.held_out_cells].")
+    return table.counts
 
 
 def _misfit(

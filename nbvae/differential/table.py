@@ -20,7 +20,7 @@ from nbvae.differential.groups import (
 )
 from nbvae.differential.pairs import compare_pairs
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
-from nbvae.evaluation import evaluating
+from nbvae.evaluation import BATCH_SIZE, evaluating
 from nbvae.module.protocol import LatentModule
 
 NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
@@ -186,10 +186,12 @@ def _raw_columns(table: CellTable, chosen: Groups, pseudocount: float) -> dict[s
     """Say what the counts themselves show of each gene in each group."""
     columns, log_share = {}, []
     for i, rows in enumerate(chosen, start=1):
-        counts = table.counts[rows]
-        total = np.asarray(counts.sum(axis=0, dtype=float)).ravel()
+        total, n_above_0 = np.zeros((2, table.counts.shape[1]))
+        for m in table.minibatches(rows, BATCH_SIZE):
+            total += np.asarray(m.counts.sum(axis=0, dtype=float)).ravel()
+            n_above_0 += m.counts.getnnz(axis=0)
         columns[f"raw_mean{i}"] = total / len(rows)
-        columns[f"non_zeros_proportion{i}"] = counts.getnnz(axis=0) / len(rows)
+        columns[f"non_zeros_proportion{i}"] = n_above_0 / len(rows)
         log_share.append(np.log2(total / table.library(rows).sum() + pseudocount))
     return {"lfc_raw": log_share[0] - log_share[1], **columns}
 

@@ -27,9 +27,9 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
-from nbvae.data.counts import count_matrix
 from nbvae.data.covariates import Covariates, as_covariates, covariates_from
 from nbvae.data.size_factors import size_factors_of
+from nbvae.data.store.cells import gene_sums
 from nbvae.module.checks import (
     a_key,
     check_design,
@@ -133,7 +133,7 @@ class NBVAE(nn.Module):
         The module remembers the genes' names, and the layer, and finds them in any AnnData.
 
         Args:
-            adata: the raw counts that the module will be trained on.
+            adata: the raw counts that the module will be trained on, or a store of them.
             n_latent: as in ``NBVAE``, like all that follow but ``layer``.
             layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.
@@ -150,7 +150,8 @@ class NBVAE(nn.Module):
             TypeError, ValueError: as in ``NBVAE``.
 
         """
-        counts = count_matrix(adata, layer=layer)
+        library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
+        sums = gene_sums(adata, layer=layer, library=library)
         told = covariates_from(adata, covariates)
         with seeded(seed):
             module = cls(
@@ -165,8 +166,8 @@ class NBVAE(nn.Module):
             )
         module.genes = tuple(map(str, adata.var_names))
         module.layer = None if layer is None else str(layer)
-        library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
-        start(module.decoder.output_layer.bias, module.log_theta, counts, library)
+        bias, log_theta = module.decoder.output_layer.bias, module.log_theta
+        start(bias, log_theta, sums, with_size_factors=library is not None)
         return module
 
     def save(self, path: str | Path) -> None:
