@@ -113,6 +113,16 @@ LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
 
 
+def drawn(seed, test=0.0, train=0.0):
+    """Sixty draws of three genes."""
+    rng = np.random.default_rng(seed)
+    means = rng.gamma(0.4, 6.0, (60, 3))
+    return living.Drawn(means, rng.poisson(means), test, train)
+
+
+PRIORS = {"N(0, I)": drawn(1, 665.1, 640.3), "10 components": drawn(2, 663.2, 639.1)}
+
+
 def watched():
     """A run with a negative binomial and one with Poisson counts, of that table."""
     runs = {"all is well": "nb", "no scatter": "poisson"}
@@ -218,6 +228,7 @@ FIGURES = {
     "many_maps": lambda: living.many_maps(
         table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
     ),
+    "prior_draws": lambda: living.prior_draws(["CD79A", "LST1", "NKG7"], drawn(0), PRIORS),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
     "two_experiments": lambda: living.two_experiments(

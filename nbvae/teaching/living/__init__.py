@@ -10,12 +10,14 @@ from nbvae.teaching.living.figure import LivingFigure, script, style
 from nbvae.teaching.living.inference import gradient_race, q_by_hand
 from nbvae.teaching.living.maps import many_maps
 from nbvae.teaching.living.own_data import gene_choice, quality_control
+from nbvae.teaching.living.priors import Drawn, prior_draws
 from nbvae.teaching.living.speed import likelihood_terms, step_costs
 from nbvae.teaching.living.states import latent_map, state_by_hand
 from nbvae.teaching.living.training import Watched, kinds, library_in, on_map, training_scrubber
 
 __all__ = [
     "SLIPS",
+    "Drawn",
     "LivingFigure",
     "Watched",
     "calibration",
@@ -29,6 +31,7 @@ __all__ = [
     "many_maps",
     "negative_binomial",
     "on_map",
+    "prior_draws",
     "q_by_hand",
     "quality_control",
     "run_draft",
