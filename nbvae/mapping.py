@@ -16,7 +16,7 @@ from anndata import AnnData
 from scipy import sparse
 from torch import Tensor
 
-from nbvae._arguments import true_or_false, whole_number
+from nbvae._arguments import an_anndata, true_or_false, whole_number
 from nbvae._messages import note, shown
 from nbvae.data.genes import genes_of, with_genes
 from nbvae.data.minibatches import CellTable, Minibatch
@@ -51,9 +51,10 @@ def map_query(
 
     The p-value of a cell is the share of ``known`` cells, itself counted among them, whose misfit
     is as large or larger. Of cells of their kinds and their experiment, a share α at most has
-    p ≤ α, whatever the module is worth (Vovk, Gammerman & Shafer 2005). Another chemistry or
-    tissue makes all cells fit worse, known kinds, too: then compare the query's cells with each
-    other, or first fit its batch (``with_new_levels``).
+    p ≤ α on average, whatever the module is worth: a conformal p-value (Fontana, Zeni & Vantini
+    2023, doi:10.3150/21-BEJ1447). Another chemistry or tissue makes all cells fit worse, known
+    kinds, too: then compare the query's cells with each other, or first fit its batch
+    (``with_new_levels``).
 
     Genes are found by name. A gene that was not measured can't be filled without a loss: the
     encoders see a 0 where there may have been counts. The misfit leaves such genes out, of
@@ -83,6 +84,14 @@ def map_query(
         raise ValueError("This module knows no genes by name: set module.genes, in its order.")
     of_known = CellTable.of(known, module)
     filled: tuple[str, ...] = ()
+    there = set(an_anndata(adata).var_names)
+    missing = [gene for gene in genes if gene not in there]
+    if not fill_missing and 0 < len(missing) < len(genes):
+        raise ValueError(
+            f"{len(missing)} of the {len(genes)} genes that the module models are missing from "
+            f"this table: {shown(missing)}. fill_missing=True takes 0 for them, and leaves them "
+            "out of the misfit; better, pass the table as it was before genes were chosen."
+        )
     if fill_missing:
         layer = layer if layer is not None else getattr(module, "layer", None)
         adata, filled = with_genes(adata, genes, layer=layer)

@@ -94,9 +94,10 @@ def differential_expression(
 
     Returns:
         One row per gene, the surest first: ``proba_de`` (p), ``lfc_mean`` and ``lfc_std`` (of the
-        LFC, given all of that; positive where group 1 has more), ``lfc_model`` and ``lfc_raw``
-        (that of the model and that of the counts; for pairs only the latter), ``scale1`` and
-        ``scale2`` (mean ρ), ``raw_mean1`` and ``raw_mean2`` (counts per cell),
+        LFC, given all of that; positive where group 1 has more), ``lfc_alone`` and ``lfc_error``
+        (the estimate and its standard deviation before the other genes are heard; for groups),
+        ``lfc_model`` and ``lfc_raw`` (that of the model, for groups, and that of the counts),
+        ``scale1`` and ``scale2`` (mean ρ), ``raw_mean1`` and ``raw_mean2`` (counts per cell),
         ``non_zeros_proportion1`` and ``…2`` (cells that have the gene), ``expected_fdr`` (if this
         gene and those above are called) and ``is_de`` (called).
 
@@ -161,6 +162,8 @@ def _compare_groups(
         "proba_de": np.maximum(known.up, known.down),
         "lfc_mean": known.mean,
         "lfc_std": known.sd,
+        "lfc_alone": found.lfc,
+        "lfc_error": found.sd,
         "lfc_model": np.log2(first.scale + pseudocount) - np.log2(second.scale + pseudocount),
         "scale1": first.scale,
         "scale2": second.scale,
