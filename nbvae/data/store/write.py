@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from anndata.utils import make_index_unique
+from scipy import sparse
 from tqdm import tqdm
 
 from nbvae._arguments import whole_number
@@ -134,7 +135,7 @@ def _scatter(
         The sums of the counts, how many are above zero, and the largest.
 
     """
-    sums, n_entries, largest, before = None, 0, 0, 0
+    sums, n_entries, largest, before = GeneSums.of(sparse.csr_matrix((0, len(var)))), 0, 0, 0
     for source in sources:
         columns = source.var.index.get_indexer(var.index)
         for start, counts in source.pieces():
@@ -144,12 +145,10 @@ def _scatter(
                 cells = AnnData(obs=source.obs.iloc[start : start + counts.shape[0]])
                 refuse_empty_cells(cells, counts, f"In the genes that are kept of {source.name}")
             boxes.take(counts, places[here])
-            of_piece = GeneSums.of(counts)
-            sums = of_piece if sums is None else sums.plus(of_piece)
+            sums = sums.plus(GeneSums.of(counts))
             n_entries, largest = n_entries + counts.nnz, max(largest, int(counts.data.max()))
             bar.update(counts.shape[0])
         before += len(source.obs)
-    assert sums is not None  # there are cells
     return sums, n_entries, largest
 
 
