@@ -11,7 +11,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, nb_log_prob
+from nbvae import NBVAE, evaluation, expression, nb_log_prob
 from nbvae.teaching import Work, living
 from nbvae.teaching.living.figure import FOLDER, SHARED
 from nbvae.teaching.living.speed import KINDS
@@ -74,9 +74,102 @@ def untrained():
     return model.eval()
 
 
+def differences():
+    """Two comparisons of the table's kinds by that model."""
+    return {
+        (one, two): expression.differential_expression(
+            untrained(), table(), one, two, groupby="cell_type", n_samples=200
+        )
+        for one, two in (("A", "B"), ("A", "C"))
+    }
+
+
+LINEAGE = np.arange(60) % 2
+SHARES, EPOCHS = (0.5, 0.0), (1, 5, 20)
+
+
+def dealt(share):
+    """Which experiment each cell is from: at a share of 0 that is its lineage."""
+    lot = np.random.default_rng(4).random(60)
+    return np.where(LINEAGE == 1, lot >= share, lot >= 1 - share).astype(int)
+
+
+def places():
+    """A map for each share, model and epoch: two clouds that part as training goes on."""
+    rng = np.random.default_rng(5)
+    return {
+        share: {
+            name: [
+                rng.normal(size=(60, 2)) + apart * epoch * LINEAGE[:, None] / 10 for epoch in EPOCHS
+            ]
+            for name, apart in (("not told", 2.0), ("told", 0.7))
+        }
+        for share in SHARES
+    }
+
+
 SHOWN = [f"GENE{g}" for g in range(8)]
 LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
+
+
+def drawn(seed, test=0.0, train=0.0):
+    """Sixty draws of three genes."""
+    rng = np.random.default_rng(seed)
+    means = rng.gamma(0.4, 6.0, (60, 3))
+    return living.Drawn(means, rng.poisson(means), test, train)
+
+
+PRIORS = {"N(0, I)": drawn(1, 665.1, 640.3), "10 components": drawn(2, 663.2, 639.1)}
+
+
+def watched():
+    """A run with a negative binomial and one with Poisson counts, of that table."""
+    runs = {"all is well": "nb", "no scatter": "poisson"}
+    for name, likelihood in runs.items():
+        module = NBVAE.for_counts(table(), seed=0, likelihood=likelihood)
+        runs[name] = living.Watched(device="cpu").watch(module, table())
+    return runs
+
+
+SIGNS = {"all is well": "Nothing is wrong.", "no scatter": "θ is infinite."}
+
+SCORES = {
+    name: dict(zip(("reported", "true", "kl", "sd", "ari"), numbers, strict=True))
+    for name, numbers in {
+        "correct": (667.25, 668.5, 11.25, 0.39, 0.5),
+        "no draw": (658.0, 1124.0, 1.5, 1.0, 0.5),
+        "mean for sum": (727.0, 727.5, 0.0, 1.0, 0.0),
+        "mixed meanings": (665.0, 671.0, 14.0, 0.24, 0.5),
+        "a constant in the logarithms": (667.0, 668.0, 11.0, 0.39, 0.5),
+        "a draw without a way back": (690.0, 691.0, 1.0, 0.9, 0.2),
+    }.items()
+}
+
+
+def several_maps():
+    """Maps of the table by chance, two for each of three numbers of neighbours."""
+    rng = np.random.default_rng(3)
+    return {number: [rng.normal(size=(60, 2)) for _ in range(2)] for number in (5, 15, 50)}
+
+
+def latent():
+    """Posteriors of its cells, by chance, too."""
+    rng = np.random.default_rng(4)
+    return evaluation.Latent(rng.normal(size=(60, 10)), rng.uniform(0.2, 1, size=(60, 10)))
+
+
+def expected():
+    """Counts, means of two draws of z and θ, as of a model that is too unsure by a factor of 4."""
+    rng = np.random.default_rng(6)
+    mean = rng.gamma(2, 2, size=(1, 50, 6)) * rng.uniform(0.9, 1.1, size=(2, 50, 6))
+    theta = np.array([0.5, 1.0, 2.0, 2.0, 3.0, 5.0])
+    true = 4 * theta
+    counts = rng.negative_binomial(true, true / (true + mean.mean(axis=0)))
+    return counts, mean, theta
+
+
+PLANE = np.random.default_rng(5).normal(size=(60, 2))
 
 
 def rows_of_a_file():
@@ -121,7 +214,7 @@ def steps_of_training():
 
 MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
 MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
-SHARES = ("log-gammas", "products", "Adam", "the rest")
+PARTS = ("log-gammas", "products", "Adam", "the rest")
 
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
@@ -132,12 +225,27 @@ FIGURES = {
     "latent_map": lambda: living.latent_map(
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
+    "many_maps": lambda: living.many_maps(
+        table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
+    ),
+    "prior_draws": lambda: living.prior_draws(["CD79A", "LST1", "NKG7"], drawn(0), PRIORS),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
+    "two_experiments": lambda: living.two_experiments(
+        places(),
+        {share: dealt(share) for share in SHARES},
+        LINEAGE,
+        EPOCHS,
+        lineages=("lymphocytes", "myeloid cells"),
+    ),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
     "quality_control": lambda: living.quality_control(**rows_of_a_file()),
     "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
     "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),
-    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, SHARES),
+    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, PARTS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
+    "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
+    "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),
 }
 
 
