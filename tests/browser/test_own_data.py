@@ -41,7 +41,7 @@ def test_what_is_kept_is_numpys(figure):
     page.page.get_by_role("button", name="Show which").click()
     assert text(page, "left") == f"{(keep & bad).sum()} of {bad.sum()}"
     assert text(page, "lost") == str((~keep & ~bad).sum())
-    shown = page.page.locator(".lv-narrow svg text:not(.lv-name):not(.lv-tick)").all_inner_texts()
+    shown = page.page.locator(".lv-narrow svg text:not(.lv-name):not(.lv-tick)").all_text_contents()
     for kind in np.unique(rows["kinds"]):
         own = rows["kinds"] == kind
         assert f"{(keep & own).sum()} of {own.sum()}" in shown

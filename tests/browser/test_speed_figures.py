@@ -45,7 +45,7 @@ def test_a_count_asks_for_what_it_needs(figure, x, words):
 
 
 def test_shares_of_the_minibatch_are_counted(figure):
-    shown = figure("likelihood_terms").page.locator(".lv-half svg text").all_inner_texts()
+    shown = figure("likelihood_terms").page.locator(".lv-half svg text").all_text_contents()
     counts = samples.MINIBATCH
     for kind in (counts == 0, counts == 1, (counts > 1) & (counts <= 16), counts > 16):
         assert any(label.startswith(f"{100 * kind.mean():.1f} %") for label in shown)
@@ -64,6 +64,6 @@ def test_numbers_are_those_that_were_counted(figure, likelihood, layer):
 
 
 def test_measured_shares_are_shown(figure):
-    shown = figure("step_costs").page.locator("svg text").all_inner_texts()
+    shown = figure("step_costs").page.locator("svg text").all_text_contents()
     for shares in samples.MEASURED.values():
         assert {str(share) for share in shares if share > 4} <= set(shown)
