@@ -11,6 +11,8 @@ MENDED = (
     "02_negative_binomial",
     "03_generative_model",
     "04_inference",
+    "05_the_draft",
+    "06_training",
     "11_fast",
     "12_your_own_data",
 )
