@@ -11,6 +11,8 @@ MENDED = (
     "02_negative_binomial",
     "03_generative_model",
     "04_inference",
+    "09_using_the_model",
+    "10_batches",
     "11_fast",
     "12_your_own_data",
 )
