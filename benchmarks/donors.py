@@ -127,7 +127,12 @@ def measured() -> Iterator[dict[str, object]]:
                 for name, rule in RULES.items():
                     called, sign = rule(module, adata)
                     false = called & (sign * truth < DELTA)
-                    row = {"s": spread, "effect": effect, "rule": name, "seed": seed}
+                    row: dict[str, object] = {
+                        "s": spread,
+                        "effect": effect,
+                        "rule": name,
+                        "seed": seed,
+                    }
                     yield row | {"called": int(called.sum()), "false": int(false.sum())}
         print(seed, flush=True)
 

@@ -182,16 +182,15 @@ def encode(
 
     """
     table = table_of(module, adata, layer)
-    both, start = None, 0
+    both, start = np.empty((2, 0, 0)), 0
     with evaluating(module):
         for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
             of_both = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()]).cpu().numpy()
-            if both is None:
+            if not start:
                 both = room_for((2, table.n_cells, of_both.shape[2]), out, of_both.dtype)
             both[:, start : start + len(minibatch)] = of_both
             start += len(minibatch)
-    assert both is not None  # a table has cells
     return Latent(both[0], both[1])
 
 
