@@ -13,6 +13,8 @@ MENDED = (
     "04_inference",
     "05_the_draft",
     "06_training",
+    "09_using_the_model",
+    "10_batches",
     "11_fast",
     "12_your_own_data",
 )

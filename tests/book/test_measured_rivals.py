@@ -55,3 +55,17 @@ def test_the_glm_of_donors_is_that_of_statsmodels():
     for g in range(1, 12):
         model = sm.GLM(counts[:, g], design, sm.families.Poisson(), offset=offset)
         assert found[g] == pytest.approx(model.fit(scale="X2").tvalues[1], rel=1e-6)
+
+
+def test_chapter_9_quotes_the_calls_between_donors():
+    cells = read(BOOK / "09_using_the_model.ipynb").cells
+    [text] = [cell.source for cell in cells if "results/donors.md" in cell.source]
+    runs = pd.read_csv(donors.STORED)
+    runs = runs[(runs.s == 0.5) & runs.effect].groupby("rule").sum()
+    true, share = runs.called - runs.false, runs.false / runs.called
+    assert f"finds {true['by donors'] / donors.SEEDS:.0f} of them" in text
+    assert f"{share['by donors']:.0%} of its calls".replace("%", " %") in text
+    assert "pseudobulk, with three donors a group, finds none" in text
+    assert true[["pseudobulk t", "pseudobulk GLM"]].max() <= 1
+    assert "over 40 %" in text
+    assert share[["by cells", "Wilcoxon"]].min() > 0.4
