@@ -8,7 +8,7 @@ import pytest
 from notebooks import BOOK, ROOT, code_cells, read
 
 RESULT = ROOT / "benchmarks" / "results" / "beyond.json"
-SEEDS = 3
+SEEDS = 2
 
 
 @pytest.fixture(scope="module")
