@@ -6,6 +6,7 @@
     python -m benchmarks.run floor                a step against arithmetic and memory
     python -m benchmarks.run inside               where the time goes, operator by operator
     python -m benchmarks.run quality              whole runs: how soon, how good
+    python -m benchmarks.run pca                  what PCA says of cell types, three ways
     python -m benchmarks.run report               tables and figures from what is there
     python -m benchmarks.run quality --data pbmc3k.h5ad --rounds 3
     python -m benchmarks.run quality --data 68579x2000 --rivals "scvi lr=3e-3" --rounds 1

@@ -10,7 +10,10 @@ from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
 from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
+from nbvae.data.order import block_shuffle
 from nbvae.data.split import split_cells
+from nbvae.data.store.cells import CellStore, open_store
+from nbvae.data.store.write import write_store
 from nbvae.files import CheckpointError
 from nbvae.mapping import Mapped, map_query
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
@@ -22,6 +25,7 @@ from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
 from nbvae.new_levels import with_new_levels
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
+from nbvae.train.ranks import RankError
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.trainer import Trainer
 
@@ -30,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "NBVAE",
+    "CellStore",
     "CellTable",
     "CheckpointError",
     "CountsError",
@@ -39,11 +44,13 @@ __all__ = [
     "LossOutput",
     "Mapped",
     "Minibatch",
+    "RankError",
     "SparseBatch",
     "Trainer",
     "TrainerSettings",
     "TrainingDivergedError",
     "__version__",
+    "block_shuffle",
     "count_matrix",
     "datasets",
     "evaluation",
@@ -56,10 +63,12 @@ __all__ = [
     "nb_log_prob",
     "nb_reconstruction",
     "nb_sample",
+    "open_store",
     "poisson_log_prob",
     "reparametrise",
     "split_cells",
     "use_threads",
     "with_new_levels",
+    "write_store",
     "zinb_log_prob",
 ]

@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from anndata import AnnData
+from scipy import sparse
 from torch import Tensor
 
-from nbvae._arguments import true_or_false, whole_number
+from nbvae._arguments import an_anndata, true_or_false, whole_number
 from nbvae._messages import note, shown
 from nbvae.data.genes import genes_of, with_genes
 from nbvae.data.minibatches import CellTable, Minibatch
+from nbvae.data.store.cells import StoredCounts
 from nbvae.evaluation import BATCH_SIZE, Latent, device_of, encode, evaluating
 from nbvae.module.protocol import LatentModule
 
@@ -49,9 +51,10 @@ def map_query(
 
     The p-value of a cell is the share of ``known`` cells, itself counted among them, whose misfit
     is as large or larger. Of cells of their kinds and their experiment, a share α at most has
-    p ≤ α, whatever the module is worth (Vovk, Gammerman & Shafer 2005). Another chemistry or
-    tissue makes all cells fit worse, known kinds, too: then compare the query's cells with each
-    other, or first fit its batch (``with_new_levels``).
+    p ≤ α on average, whatever the module is worth: a conformal p-value (Fontana, Zeni & Vantini
+    2023, doi:10.3150/21-BEJ1447). Another chemistry or tissue makes all cells fit worse, known
+    kinds, too: then compare the query's cells with each other, or first fit its batch
+    (``with_new_levels``).
 
     Genes are found by name. A gene that was not measured can't be filled without a loss: the
     encoders see a 0 where there may have been counts. The misfit leaves such genes out, of
@@ -81,6 +84,14 @@ def map_query(
         raise ValueError("This module knows no genes by name: set module.genes, in its order.")
     of_known = CellTable.of(known, module)
     filled: tuple[str, ...] = ()
+    there = set(an_anndata(adata).var_names)
+    missing = [gene for gene in genes if gene not in there]
+    if not fill_missing and 0 < len(missing) < len(genes):
+        raise ValueError(
+            f"{len(missing)} of the {len(genes)} genes that the module models are missing from "
+            f"this table: {shown(missing)}. fill_missing=True takes 0 for them, and leaves them "
+            "out of the misfit; better, pass the table as it was before genes were chosen."
+        )
     if fill_missing:
         layer = layer if layer is not None else getattr(module, "layer", None)
         adata, filled = with_genes(adata, genes, layer=layer)
@@ -88,7 +99,8 @@ def map_query(
     table = CellTable.of(adata, module, layer=layer)
     measured = np.flatnonzero(~np.isin(genes, filled))
     if filled:
-        share = 1 - of_known.counts[:, measured].sum() / of_known.counts.sum()
+        of_all = _in_memory(of_known)
+        share = 1 - of_all[:, measured].sum() / of_all.sum()
         note(
             f"{len(filled)} of the module's {len(genes)} genes are not in this table and were "
             f"filled with 0: {shown(filled, most=4)}. The known cells have {share:.0%} of their "
@@ -109,13 +121,19 @@ def _only(table: CellTable, measured: np.ndarray) -> CellTable:
     """Blank the genes that the query lacks; leave out cells that have no others."""
     kept = np.zeros(table.counts.shape[1], dtype=np.float32)
     kept[measured] = 1
-    counts = table.counts.multiply(kept).tocsr()
+    counts = _in_memory(table).multiply(kept).tocsr()
     counts.eliminate_zeros()
     rows = np.flatnonzero(np.diff(counts.indptr))
     design, sizes = (
         None if values is None else values[rows] for values in (table.design, table.size_factors)
     )
     return CellTable(counts[rows], design, size_factors=sizes)
+
+
+def _in_memory(table: CellTable) -> sparse.csr_matrix:
+    if isinstance(table.counts, StoredCounts):
+        raise ValueError("known is a store: pass some of its cells, store[trainer.held_out_cells].")
+    return table.counts
 
 
 def _misfit(

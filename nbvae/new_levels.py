@@ -49,7 +49,7 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
         raise ValueError(
             f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
         )
-    extended = _extended(module, Covariates(columns))
+    extended = _extended(module, known, Covariates(columns))
     new = [
         i >= before.n_columns
         for before, after in zip(known.columns, columns, strict=True)
@@ -70,10 +70,8 @@ def _with_levels_of(column: Category | Number, adata: AnnData) -> Category | Num
     return Category(column.key, (*column.levels, *new))
 
 
-def _extended(module: NBVAE, covariates: Covariates) -> NBVAE:
+def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE:
     """Build the module with more covariates, each of its weights in its place."""
-    known = module.covariates
-    assert known is not None
     with torch.random.fork_rng():  # the first weights are drawn, and thrown away
         extended = type(module)(**arguments_of(module), covariates=covariates)
     extended.genes, extended.layer = module.genes, module.layer

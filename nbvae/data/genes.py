@@ -122,6 +122,5 @@ def _way_out(wanted: pd.Index, adata: AnnData) -> str:
         )
     return (
         "Pass the table as it was before genes were chosen, or build a module for the genes that "
-        "are there: NBVAE.for_counts(adata). map_query(…, fill_missing=True) takes 0 for those "
-        "that are missing."
+        "are there: NBVAE.for_counts(adata)."
     )

@@ -4,9 +4,9 @@ import ast
 
 import pandas as pd
 import pytest
-from notebooks import BOOK, code_cells, read
+from notebooks import BOOK, ROOT, code_cells, read
 
-from benchmarks import figures, report, report_gpu, results
+from benchmarks import figures, report, report_gpu, results, sample
 
 REPORT = (results.FOLDER / "README.md").read_text(encoding="utf-8")
 SETS = {
@@ -39,6 +39,21 @@ def column(section, name, *index):
 def test_the_report_is_made_of_the_runs():
     on_gpu = results.stored(results.FOLDER, "gpu.jsonl")
     assert report.text(results.read()) + report_gpu.text(on_gpu) == REPORT
+
+
+def test_the_readmes_table_is_made_of_the_results():
+    rows = pd.read_csv(sample.TARGET)
+    assert sample.table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert rows.groupby("name").seed.nunique().min() >= 3
+
+
+def test_what_the_readme_says_of_that_table():
+    """PCA at the median is ahead: by NMI and silhouette of every seed, by ARI of their mean."""
+    rows = pd.read_csv(sample.TARGET)
+    scores = rows.groupby("name")[["ari", "nmi", "silhouette"]]
+    lowest, best = scores.min().loc[sample.PCAS["pca median"]], scores.max().loc[sample.MODEL]
+    assert (lowest > best)[["nmi", "silhouette"]].all()
+    assert lowest.ari > scores.mean().loc[sample.MODEL].ari
 
 
 def test_a_report_of_some_kinds_of_runs():
@@ -107,3 +122,10 @@ def test_the_floor(quoted):
     times = column("Floor", "step ÷ floor", "data").astype(float)
     for name, factor in quoted["FLOOR"].items():
         assert factor == pytest.approx(times[SETS[name]], abs=0.05)
+
+
+def test_where_the_time_goes(quoted):
+    columns = ("log-gammas and digammas", "matrix products", "Adam, at least", "everything else")
+    measured = [column("Where the time goes", name, "rival") for name in columns]
+    for rival, shares in quoted["PROFILE"].items():
+        assert [f"{share}%" for share in shares] == [shown[rival] for shown in measured]

@@ -11,9 +11,10 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, nb_log_prob
-from nbvae.teaching import living
+from nbvae import NBVAE, evaluation, expression, nb_log_prob
+from nbvae.teaching import Work, living
 from nbvae.teaching.living.figure import FOLDER, SHARED
+from nbvae.teaching.living.speed import KINDS
 
 THETA = 5.0
 
@@ -73,6 +74,40 @@ def untrained():
     return model.eval()
 
 
+def differences():
+    """Two comparisons of the table's kinds by that model."""
+    return {
+        (one, two): expression.differential_expression(
+            untrained(), table(), one, two, groupby="cell_type", n_samples=200
+        )
+        for one, two in (("A", "B"), ("A", "C"))
+    }
+
+
+LINEAGE = np.arange(60) % 2
+SHARES, EPOCHS = (0.5, 0.0), (1, 5, 20)
+
+
+def dealt(share):
+    """Which experiment each cell is from: at a share of 0 that is its lineage."""
+    lot = np.random.default_rng(4).random(60)
+    return np.where(LINEAGE == 1, lot >= share, lot >= 1 - share).astype(int)
+
+
+def places():
+    """A map for each share, model and epoch: two clouds that part as training goes on."""
+    rng = np.random.default_rng(5)
+    return {
+        share: {
+            name: [
+                rng.normal(size=(60, 2)) + apart * epoch * LINEAGE[:, None] / 10 for epoch in EPOCHS
+            ]
+            for name, apart in (("not told", 2.0), ("told", 0.7))
+        }
+        for share in SHARES
+    }
+
+
 SHOWN = [f"GENE{g}" for g in range(8)]
 LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
@@ -111,6 +146,76 @@ SCORES = {
     }.items()
 }
 
+
+def several_maps():
+    """Maps of the table by chance, two for each of three numbers of neighbours."""
+    rng = np.random.default_rng(3)
+    return {number: [rng.normal(size=(60, 2)) for _ in range(2)] for number in (5, 15, 50)}
+
+
+def latent():
+    """Posteriors of its cells, by chance, too."""
+    rng = np.random.default_rng(4)
+    return evaluation.Latent(rng.normal(size=(60, 10)), rng.uniform(0.2, 1, size=(60, 10)))
+
+
+def expected():
+    """Counts, means of two draws of z and θ, as of a model that is too unsure by a factor of 4."""
+    rng = np.random.default_rng(6)
+    mean = rng.gamma(2, 2, size=(1, 50, 6)) * rng.uniform(0.9, 1.1, size=(2, 50, 6))
+    theta = np.array([0.5, 1.0, 2.0, 2.0, 3.0, 5.0])
+    true = 4 * theta
+    counts = rng.negative_binomial(true, true / (true + mean.mean(axis=0)))
+    return counts, mean, theta
+
+
+PLANE = np.random.default_rng(5).normal(size=(60, 2))
+
+
+def rows_of_a_file():
+    """300 rows: two kinds of cells, and two of what should go."""
+    rng = np.random.default_rng(3)
+    kinds = np.repeat(["T", "Monocyte", "empty", "doublet"], [160, 100, 20, 20])
+    library = np.rint(
+        rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20])
+    )
+    return {
+        "library": library,
+        "detected": np.rint(3.5 * library**0.55),
+        "mito": rng.beta(4, 150, 300).astype(np.float32),
+        "kinds": kinds,
+        "bad": ["empty", "doublet"],
+    }
+
+
+def scores_of_genes():
+    """The sample table's genes, ranked by two scores."""
+    counts = table().X.toarray()
+    return {
+        "names": list(table().var_names),
+        "mean": counts.mean(0),
+        "scores": {"ratio": counts.var(0) / counts.mean(0), "variance": counts.var(0)},
+        "markers": SHOWN[:5],
+        "start": 12,
+        "agreement": {10: [0.7, 0.6], 30: [0.9, 0.9]},
+    }
+
+
+def steps_of_training():
+    """What four steps compute, each number another."""
+    steps = {}
+    for i, likelihood in enumerate(("textbook", "by hand")):
+        for j, layer in enumerate(("dense", "sparse")):
+            work = steps[likelihood, layer] = Work()
+            work.calls = 100 + 10 * i + j
+            work.numbers.update({k: 1000 * (5 - 4 * i + n + 100 * j) for n, k in enumerate(KINDS)})
+    return steps
+
+
+MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
+MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
+PARTS = ("log-gammas", "products", "Adam", "the rest")
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -120,8 +225,24 @@ FIGURES = {
     "latent_map": lambda: living.latent_map(
         untrained(), table(), SHOWN, np.random.default_rng(2).normal(size=(60, 2)), cell=3
     ),
+    "many_maps": lambda: living.many_maps(
+        table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
+    ),
     "prior_draws": lambda: living.prior_draws(["CD79A", "LST1", "NKG7"], drawn(0), PRIORS),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
+    "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
+    "two_experiments": lambda: living.two_experiments(
+        places(),
+        {share: dealt(share) for share in SHARES},
+        LINEAGE,
+        EPOCHS,
+        lineages=("lymphocytes", "myeloid cells"),
+    ),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
+    "quality_control": lambda: living.quality_control(**rows_of_a_file()),
+    "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
+    "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),
+    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, PARTS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
     "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
     "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),

@@ -26,6 +26,8 @@ def plain_bars(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
     """Leave the bars of |LFC| and q(z | x) in docstrings, which would be interpreted."""
+    if lines and lines[0].startswith("Alias for field number"):  # of a named tuple
+        lines.clear()
     lines[:] = [re.sub(r"(``.*?``)|\|", lambda m: m[1] or r"\|", line) for line in lines]
 
 

@@ -28,15 +28,11 @@
       text: () => stage.querySelector(".lv-about").textContent, drag: moveTo,
       key: (dx, dy) => moveTo(state.place[0] + 0.02 * dx, state.place[1] + 0.02 * dy),
     });
-    const where = (event) => {
-      const box = chart.root.getBoundingClientRect();
-      return [chart.pen.x.back(event.clientX - box.left), chart.pen.y.back(event.clientY - box.top)];
-    };
-    chart.root.addEventListener("click", (event) => moveTo(...where(event)));
-    chart.root.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "mouse" && !event.buttons) about(nearestOf(where(event))[0][1]);
+    living.touched(chart, {
+      on: (place) => moveTo(...place),
+      over: (place) => about(nearestOf(place)[0][1]),
+      leave: () => about(nearestOf(state.place)[0][1]),
     });
-    chart.root.addEventListener("pointerleave", () => about(nearestOf(state.place)[0][1]));
     const cell = living.add(left, "p", { class: "lv-about" });
     living.legend(left, cells);
 
@@ -78,21 +74,7 @@
     }
 
     function drawMap() {
-      const own = (kind) => cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
-      const kinds = cells.kinds.map((name, kind) => ({ name, cells: own(kind) }))
-        .filter((kind) => kind.cells.length)
-        .sort((a, b) => b.cells.length - a.cells.length);
-      chart.draw((pen) => {
-        const taken = []; // the legend has the names that find no room
-        for (const { name, cells: inside } of kinds) {
-          const middle = (i) => inside.map((n) => at(n)[i]).sort((a, b) => a - b)[inside.length >> 1];
-          const [x, y, half] = [pen.x(middle(0)), pen.y(middle(1)), 4 * name.length];
-          const clear = taken.every((t) => Math.abs(t.y - y) > 18 || Math.abs(t.x - x) > t.half + half);
-          if (!clear || x - half < pen.left || x + half > pen.right) continue;
-          taken.push({ x, y, half });
-          pen.text(x, y, name, "strong halo", "middle");
-        }
-      });
+      chart.draw((pen) => living.names(pen, cells, at));
       chart.points(cells.z.map((_, n) => ({
         x: at(n)[0], y: at(n)[1], r: 3.2, ink: cells.ink(cells.type[n]),
       })));

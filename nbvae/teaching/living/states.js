@@ -4,19 +4,53 @@
   const { decoder, halves, integers, nbLogProb, random } = living.maths;
   const TICKS = [0, 1, 5, 20, 50, 100, 200];
 
-  /* What Python embedded of cells and a model, unpacked. z: (n) arrays of k numbers. */
+  /* What Python embedded of labelled cells, unpacked. */
+  living.labelled = (data) => ({
+    n: data.types.length, library: integers(data.library), kinds: data.kinds,
+    type: Array.from(data.types, (c) => c.charCodeAt(0) - 97), // a letter for each kind
+    ink: (i) => `k${i % 10}`,
+  });
+
+  /* The same with a model. z: (n) arrays of k numbers. */
   living.cells = (data) => {
+    const cells = living.labelled(data);
     const flat = halves(data.z);
-    const n = data.types.length;
-    const k = flat.length / n;
+    const k = flat.length / cells.n;
     return {
-      n, k, decode: decoder(data.decoder),
+      ...cells, k, decode: decoder(data.decoder),
       theta: halves(data.decoder.logTheta).map(Math.exp),
-      z: Array.from({ length: n }, (_, i) => flat.slice(i * k, (i + 1) * k)),
-      library: integers(data.library),
-      type: Array.from(data.types, (c) => c.charCodeAt(0) - 97), // a letter for each kind
-      kinds: data.kinds, ink: (i) => `k${i % 10}`,
+      z: Array.from({ length: cells.n }, (_, i) => flat.slice(i * k, (i + 1) * k)),
     };
+  };
+
+  /* Write each kind's name where its cells are; at(n) is the place of a cell. */
+  living.names = (pen, cells, at) => {
+    const own = (kind) => cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
+    const kinds = cells.kinds.map((name, kind) => ({ name, cells: own(kind) }))
+      .filter((kind) => kind.cells.length)
+      .sort((a, b) => b.cells.length - a.cells.length);
+    const taken = []; // the legend has the names that find no room
+    for (const { name, cells: inside } of kinds) {
+      const middle = (i) => inside.map((n) => at(n)[i]).sort((a, b) => a - b)[inside.length >> 1];
+      const [x, y, half] = [pen.x(middle(0)), pen.y(middle(1)), 4 * name.length];
+      const clear = taken.every((t) => Math.abs(t.y - y) > 18 || Math.abs(t.x - x) > t.half + half);
+      if (!clear || x - half < pen.left || x + half > pen.right) continue;
+      taken.push({ x, y, half });
+      pen.text(x, y, name, "strong halo", "middle");
+    }
+  };
+
+  /* Let a chart be touched: over(place) under a mouse, leave() after it, on(place) by a click. */
+  living.touched = (chart, { over, leave, on }) => {
+    const where = (event) => {
+      const box = chart.root.getBoundingClientRect();
+      return [chart.pen.x.back(event.clientX - box.left), chart.pen.y.back(event.clientY - box.top)];
+    };
+    chart.root.addEventListener("click", (event) => on(where(event)));
+    chart.root.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "mouse" && !event.buttons) over(where(event));
+    });
+    chart.root.addEventListener("pointerleave", leave);
   };
 
   /* The first count at which the probability of that or fewer reaches a level. */
@@ -80,5 +114,6 @@
     cells.kinds.forEach((name, i) => living.add(list, "li", {},
       living.el("span", { class: "lv-swatch lv-round", style: `--ink: var(--lv-${cells.ink(i)})` }),
       name));
+    return list;
   };
 })(window.nbvaeLiving);

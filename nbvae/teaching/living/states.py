@@ -73,13 +73,20 @@ def latent_map(
 
 def cells_of(adata: AnnData, genes: Sequence[str]) -> dict[str, Any]:
     """Return what the page knows of cells: kinds, libraries, and where the genes are."""
+    return {
+        **kinds_of(adata),
+        "genes": [[gene, int(adata.var_names.get_loc(gene))] for gene in genes],
+    }
+
+
+def kinds_of(adata: AnnData) -> dict[str, Any]:
+    """Return the kinds and the libraries of cells, for the page."""
     kinds = adata.obs["cell_type"].astype("category").cat
     letters = "".join(string.ascii_letters[code] for code in kinds.codes)
     return {
         "kinds": list(kinds.categories),
         "types": letters,
         "library": whole(np.asarray(adata.X.sum(1)).ravel()),
-        "genes": [[gene, int(adata.var_names.get_loc(gene))] for gene in genes],
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,8 @@ from anndata import AnnData
 from matplotlib.figure import Figure
 
 from nbvae import NBVAE, Trainer, TrainingDivergedError, evaluation
-from nbvae.evaluation import Elbo
 from nbvae.teaching.living.counts import LARGEST, whole
 from nbvae.teaching.living.figure import LivingFigure
-from nbvae.train.state import TrainingState
 
 EPOCHS = (0, 1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30)  # that are kept; the first change the most
 EDGES = np.logspace(-1, 2, 16)  # of the histogram of θ; what lies outside counts to the ends
@@ -41,16 +39,16 @@ class Watched(Trainer):
         super().__init__(max_epochs=EPOCHS[-1], **settings)
         self.frames: list[Frame] = []
 
-    def watch(self, module: NBVAE, adata: AnnData) -> Self:
+    def watch(self, module: NBVAE, adata: AnnData) -> "Watched":
         """Fit a module; the first frame is of the module before. A run that breaks just ends."""
         self.module, self.adata, self.frames = module, adata, [_frame(module, adata)]
         with suppress(TrainingDivergedError):
             self.fit(module, adata)
         return self
 
-    def _end_epoch(self, state: TrainingState, train: Elbo, held_out: Elbo, n_epochs: int) -> None:
-        super()._end_epoch(state, train, held_out, n_epochs)
-        if state.epoch in EPOCHS:
+    def _end_epoch(self, *run: Any, **named: Any) -> None:
+        super()._end_epoch(*run, **named)
+        if run[0].epoch in EPOCHS:  # the state of the run
             self.frames.append(_frame(self.module, self.adata))
 
 
