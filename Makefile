@@ -17,12 +17,13 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve types check test robust parity bench mutants census outputs front student grade \
+.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front picture student grade \
   package fresh home branch clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book     build the site into $(SITE)"
+	@echo "make pdf      print the whole book into one file (needs Chromium)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
 	@echo "make check    run the quick tests, in two or three minutes: after each change"
 	@echo "make test     run all tests and every notebook"
@@ -33,11 +34,13 @@ help:
 	@echo "make census   count words, figures, exercises, claims; time each chapter"
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make front    train a model and store the front page's map of its cells"
+	@echo "make picture  film that map for the README (needs Chromium)"
 	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make home     write the public address where it belongs: REPO=owner/name"
 	@echo "make package  build the wheel, and run the README's example with it"
 	@echo "make fresh    check with the newest versions that are allowed; RESOLUTION=lowest-direct"
+	@echo "make colab    read again what Colab brings, and resolve the package against it"
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
@@ -48,6 +51,11 @@ serve: $(READY)
 	@test -f $(SITE) || $(MAKE) book
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(dir $(SITE))
+
+# Beside the pages, which it joins.
+pdf: $(READY)
+	@test -f $(SITE) || $(MAKE) book
+	$(BIN)/python tools/pdf.py
 
 check: $(READY) types
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
@@ -83,6 +91,9 @@ outputs: $(READY)
 front: $(READY)
 	$(BIN)/python tools/front_page.py
 
+picture: $(READY)
+	$(BIN)/python tools/front_picture.py
+
 student: $(READY)
 	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(n))
 
@@ -100,13 +111,19 @@ package:
 	.venv-package/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	.venv-package/bin/python tools/readme.py
 
+# Releases of different years warn of each other, which says nothing of this package.
 # The checker with the oldest (RESOLUTION=lowest-direct) or newest versions that pyproject.toml allows.
 RESOLUTION ?= highest
 fresh:
 	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
 	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
-	.venv-fresh/bin/python -m pytest $(SPREAD) --ignore tests/book tests --nbval book/
+	.venv-fresh/bin/python -m pytest $(SPREAD) -o filterwarnings=default --ignore tests/book \
+	  --ignore tests/browser tests --nbval book/
+
+# Colab's list of packages, read again, and whether this one fits into it.
+colab: $(READY)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/colab.py
 
 home: $(READY)
 	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }

@@ -141,6 +141,7 @@ class ScviFace(nn.Module):
     """
 
     covariates = None
+    size_factor_key = None
     likelihood = NB
     loss = NBVAE.loss
     forward = NBVAE.forward

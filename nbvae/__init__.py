@@ -10,16 +10,22 @@ from nbvae.data import datasets
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.covariates import Covariates
 from nbvae.data.minibatches import CellTable, Minibatch, SparseBatch
+from nbvae.data.order import block_shuffle
 from nbvae.data.split import split_cells
+from nbvae.data.store.cells import CellStore, open_store
+from nbvae.data.store.write import write_store
 from nbvae.files import CheckpointError
+from nbvae.mapping import Mapped, map_query
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
 from nbvae.module.mlp import MLP
 from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
 from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
+from nbvae.new_levels import with_new_levels
 from nbvae.threads import use_threads
 from nbvae.train.divergence import TrainingDivergedError
+from nbvae.train.ranks import RankError
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.trainer import Trainer
 
@@ -28,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "NBVAE",
+    "CellStore",
     "CellTable",
     "CheckpointError",
     "CountsError",
@@ -35,12 +42,15 @@ __all__ = [
     "GenerativeOutput",
     "InferenceOutput",
     "LossOutput",
+    "Mapped",
     "Minibatch",
+    "RankError",
     "SparseBatch",
     "Trainer",
     "TrainerSettings",
     "TrainingDivergedError",
     "__version__",
+    "block_shuffle",
     "count_matrix",
     "datasets",
     "evaluation",
@@ -49,12 +59,16 @@ __all__ = [
     "kl_to_standard_normal",
     "log_counts_product",
     "loss_of",
+    "map_query",
     "nb_log_prob",
     "nb_reconstruction",
     "nb_sample",
+    "open_store",
     "poisson_log_prob",
     "reparametrise",
     "split_cells",
     "use_threads",
+    "with_new_levels",
+    "write_store",
     "zinb_log_prob",
 ]

@@ -1,6 +1,6 @@
 """From scvi-tools: a module with the weights of one of theirs, and the same loss.
 
-Their encoder has a hidden layer that mean and variance share; ours has one for each, so that both
+Their encoder has hidden layers that mean and variance share; ours has some for each, so that both
 get a copy. Batch normalisation, once its means and variances stand still, is a product and a sum
 for each hidden unit, and goes into the layer before it.
 """
@@ -24,10 +24,7 @@ WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has its like 
     "dispersion": ("gene",),
     "gene_likelihood": tuple(LIKELIHOODS),
     "latent_distribution": ("normal",),
-    "log_variational": (True,),
-    "use_observed_lib_size": (True,),
     "batch_representation": ("one-hot",),
-    "n_layers": (1,),
 }
 
 
@@ -35,8 +32,10 @@ def from_scvi(model: Any) -> NBVAE:
     """Build an ``NBVAE`` of a model of scvi-tools: genes, layer, covariates, size factors, weights.
 
     Its loss is theirs in evaluation mode, when dropout does nothing and batch normalisation uses
-    what it has learned. One thing is left out: they add 1e-4 (``var_eps``) to the variances of
-    q(z | x). That lowers their KL by at most ½ · 1e-4 · Σ 1/variance of a cell.
+    what it has learned. Two small numbers are left out. They add 1e-4 (``var_eps``) to the
+    variances of q(z | x), which changes their KL by at most ½ · 1e-4 · Σ 1/variance of a cell. And
+    they add 1e-8 to μ and θ inside logarithms, which spares a cell where a gene with counts is
+    expected to have hardly any, as with covariates that are far from 0 and not standardised.
 
     Args:
         model: an ``scvi.model.SCVI``, trained or not.
@@ -49,7 +48,7 @@ def from_scvi(model: Any) -> NBVAE:
         ValueError: it has a part that an ``NBVAE`` has not; all such parts are named.
 
     """
-    theirs = getattr(model, "module", None)
+    theirs: Any = getattr(model, "module", None)
     if type(model).__name__ != "SCVI" or type(theirs).__name__ != "VAE":
         raise TypeError(f"model must be an scvi.model.SCVI, not {kind_of(model)}.")
     if differences := list(_differences(theirs)):
@@ -63,6 +62,7 @@ def from_scvi(model: Any) -> NBVAE:
         theirs.n_input,
         theirs.n_latent,
         n_hidden=theirs.n_hidden,
+        n_layers=theirs.n_layers,
         likelihood=theirs.gene_likelihood,
         covariates=covariates,
         encode_covariates=theirs.encode_covariates and covariates is not None,
@@ -80,9 +80,15 @@ def _differences(theirs: Any) -> Iterator[str]:
     for name, values in WANTED.items():
         if (value := getattr(theirs, name)) not in values:
             yield f"{name}={value!r} (here: {shown(map(str, values))})"
+    for name in ("log_variational", "use_observed_lib_size"):
+        if not getattr(theirs, name):  # the latter may hold a column's name
+            yield f"{name}=False (here: True)"
     if theirs.z_encoder.var_activation is not torch.exp:
         yield "a var_activation (here: exp)"
     networks = {"z_encoder": theirs.z_encoder.encoder, "decoder": theirs.decoder.px_decoder}
+    for name, network in networks.items():
+        if any(layer.in_features != theirs.n_hidden for layer in _linear(network)[1:]):
+            yield f"covariates told to deeper layers of its {name}, too (deeply_inject_covariates)"
     known = (nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout)
     for name, network in networks.items():
         for layer in network.modules():
@@ -114,7 +120,7 @@ def _key(field: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def _copy_weights(module: NBVAE, theirs: Any) -> None:
-    """Give each perceptron its hidden layer, without normalisation, and its last one."""
+    """Give each perceptron its hidden layers, without normalisation, and its last one."""
     encoder, decoder = theirs.z_encoder, theirs.decoder
     seen, decoded = _hidden(encoder.encoder), _hidden(decoder.px_decoder)
     _fill(module.mean_encoder, seen, encoder.mean_encoder)
@@ -126,21 +132,29 @@ def _copy_weights(module: NBVAE, theirs: Any) -> None:
         module.log_theta.copy_(theirs.px_r)
 
 
-def _fill(mlp: MLP, first: Linear, last: nn.Linear) -> None:
-    mlp.input_layer.weight.copy_(first[0])
-    mlp.input_layer.bias.copy_(first[1])
-    mlp.output_layer.weight.copy_(last.weight)
-    mlp.output_layer.bias.copy_(last.bias)
+def _fill(mlp: MLP, hidden: list[Linear], last: nn.Linear) -> None:
+    for own, (weight, bias) in zip(_linear(mlp), [*hidden, (last.weight, last.bias)], strict=True):
+        own.weight.copy_(weight)
+        own.bias.copy_(bias)
 
 
-def _hidden(network: nn.Module) -> Linear:
-    """Read a hidden layer: y = γ (Wx + b − mean)/√(variance + ε) + β is one product and one sum."""
-    [linear] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    weight, bias = linear.weight, linear.bias
-    for norm in (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)):
-        mean, variance = norm.running_mean, norm.running_var
-        if mean is None or variance is None:
-            raise ValueError("Its batch normalisation keeps no means: it has no loss of its own.")
-        scale = norm.weight / (variance + norm.eps).sqrt()  # (n_hidden,)
-        weight, bias = scale[:, None] * weight, scale * (bias - mean) + norm.bias
-    return weight, bias
+def _linear(network: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
+def _hidden(network: Any) -> list[Linear]:
+    """Read hidden layers: γ (Wx + b − mean)/√(variance + ε) + β is one product and one sum."""
+    read = []
+    for block in network.fc_layers:
+        [linear] = _linear(block)
+        weight, bias = linear.weight.data, linear.bias.data
+        for norm in (layer for layer in block.modules() if isinstance(layer, nn.BatchNorm1d)):
+            mean, variance = norm.running_mean, norm.running_var
+            if mean is None or variance is None:
+                raise ValueError(
+                    "Its batch normalisation keeps no means, so that a cell has no loss of its own."
+                )
+            scale = norm.weight / (variance + norm.eps).sqrt()  # (n_hidden,)
+            weight, bias = scale[:, None] * weight, scale * (bias - mean) + norm.bias
+        read.append((weight, bias))
+    return read

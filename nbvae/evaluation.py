@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from nbvae._arguments import an_anndata, whole_number
 from nbvae.data.genes import genes_of
 from nbvae.data.minibatches import CellTable, Minibatch
+from nbvae.data.results import room_for
 from nbvae.data.size_factors import size_factor_key_of
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import kl_to_standard_normal
@@ -66,7 +68,7 @@ def elbo(
 
     Args:
         module: returns ``reconstruction`` and ``kl`` of each cell.
-        adata: raw counts, or a ``CellTable`` of them.
+        adata: raw counts, a store or a ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: draws of z for each cell, averaged.
@@ -112,7 +114,7 @@ def importance_weighted_bound(
 
     Args:
         module: an ``NBVAE``.
-        adata: raw counts, or a ``CellTable`` of them.
+        adata: raw counts, a store or a ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
         indices: the cells: row numbers, a mask or names; all when left out.
         n_samples: S, draws of z for each cell.
@@ -158,7 +160,13 @@ def _log_weights(module: LatentModule, minibatch: Minibatch, n_samples: int) -> 
     return torch.stack(log_weights)
 
 
-def encode(module: LatentModule, adata: AnnData | CellTable, *, layer: str | None = None) -> Latent:
+def encode(
+    module: LatentModule,
+    adata: AnnData | CellTable,
+    *,
+    layer: str | None = None,
+    out: str | Path | None = None,
+) -> Latent:
     """Compute q(z | x) of each cell.
 
     Args:
@@ -166,19 +174,24 @@ def encode(module: LatentModule, adata: AnnData | CellTable, *, layer: str | Non
         adata: raw counts of the genes that the module was built for, in any order, or a
             ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
+        out: a file, "latent.npy", that takes the result, (2, n_cells, n_latent), while it is made;
+            in memory when left out.
 
     Raises:
         CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``.
 
     """
     table = table_of(module, adata, layer)
-    means, sds = [], []
+    both, start = np.empty((2, 0, 0)), 0
     with evaluating(module):
         for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
-            means.append(q.qz_mean.cpu().numpy())
-            sds.append((0.5 * q.qz_logvar).exp().cpu().numpy())
-    return Latent(np.concatenate(means), np.concatenate(sds))
+            of_both = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()]).cpu().numpy()
+            if not start:
+                both = room_for((2, table.n_cells, of_both.shape[2]), out, of_both.dtype)
+            both[:, start : start + len(minibatch)] = of_both
+            start += len(minibatch)
+    return Latent(both[0], both[1])
 
 
 def add_latent(

@@ -1,20 +1,39 @@
 """What a trained module says about genes: shares without noise, replicated counts, differences."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 
 from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
+from nbvae.data.results import room_for
 from nbvae.decoding import known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
 from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
 from nbvae.module.protocol import LatentModule
 
-__all__ = ["denoised", "differential_expression", "expected_fdr", "posterior_predictive"]
+__all__ = [
+    "LikelihoodParameters",
+    "denoised",
+    "differential_expression",
+    "expected_fdr",
+    "gene_correlation",
+    "likelihood_parameters",
+    "posterior_predictive",
+]
+
+
+class LikelihoodParameters(NamedTuple):
+    """What the likelihood of each count is, the genes in the order of the AnnData."""
+
+    mean: np.ndarray  # (n_cells, n_genes), μ, before any loss of counts
+    theta: np.ndarray | None  # (n_genes,), θ; None for the Poisson distribution
+    dropout: np.ndarray | None  # (n_cells, n_genes), π; None without zero inflation
 
 
 def denoised(
@@ -26,6 +45,7 @@ def denoised(
     covariates: Way = "own",
     n_samples: int = 25,
     seed: int = 0,
+    out: str | Path | None = None,
 ) -> np.ndarray:
     """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
 
@@ -46,6 +66,7 @@ def denoised(
             covariates both are the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
+        out: a file, "denoised.npy", that takes the result while it is made; memory when left out.
 
     Returns:
         (n_cells, n_genes), float32. With all genes, and without size factors, the rows sum to 1.
@@ -54,22 +75,25 @@ def denoised(
         CountsError, TypeError: as in ``CellTable.of``.
         KeyError: a gene, or the layer, is not there.
         ValueError: as in ``CellTable.of``; ``n_samples`` is below 1, ``covariates`` is none of
-            these, or ``genes`` chooses none or a name that occurs twice.
+            these, or ``genes`` chooses none or a name that occurs twice; all genes of a store were
+            asked for without ``out``.
 
     """
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     covariates = known_decoding(module, covariates)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(genes)
-    shares = []
+    of_all_genes = adata if genes is None else None
+    shares, start = room_for((table.n_cells, len(columns)), out, cells=of_all_genes), 0
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
             total = torch.zeros(())
             for _ in range(n_samples):
                 z = module.inference(m.x, covariates=m.covariates).z
                 total = total + px_scale_as(module, z, m, covariates)[:, columns]
-            shares.append((total / n_samples).cpu().numpy())
-    return np.concatenate(shares)
+            shares[start : start + len(m)] = (total / n_samples).cpu().numpy()
+            start += len(m)
+    return shares
 
 
 def posterior_predictive(
@@ -106,7 +130,7 @@ def posterior_predictive(
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(None)
-    replicates = np.empty((n_samples, table.n_cells, len(columns)), dtype=np.float32)
+    replicates = room_for((n_samples, table.n_cells, len(columns)), cells=adata)
     start = 0
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
@@ -117,3 +141,97 @@ def posterior_predictive(
                 replicate[cells] = module.likelihood.sample(p).cpu().numpy()[:, columns]
             start += len(m)
     return replicates
+
+
+def likelihood_parameters(
+    module: LatentModule, adata: AnnData, *, layer: str | None = None, indices: Any = None
+) -> LikelihoodParameters:
+    """Say which distribution each count of some cells has, given the mean of q(z | x).
+
+    Args:
+        module: an ``NBVAE``.
+        adata: raw counts of the genes that the module was built for, in any order.
+        layer: the layer that holds the counts; the module's own when left out.
+        indices: the cells: row numbers, a mask or names; all when left out.
+
+    Raises:
+        CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``, and for ``indices``.
+
+    """
+    table = CellTable.of(adata, module, layer=layer)
+    columns = table.gene_columns(None)
+    means, dropouts, theta = [], [], None
+    with evaluating(module):
+        rows = table.positions(indices)
+        for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+            z = module.inference(m.x, covariates=m.covariates).qz_mean
+            p = module.generative(z, m.library, covariates=m.covariates)
+            means.append(p.px_mean.cpu().numpy()[:, columns])
+            theta = None if p.log_theta is None else p.theta.cpu().numpy()[columns]
+            if p.dropout_logits is not None:
+                dropouts.append(torch.sigmoid(p.dropout_logits).cpu().numpy()[:, columns])
+    dropout = np.concatenate(dropouts) if dropouts else None
+    return LikelihoodParameters(np.concatenate(means), theta, dropout)
+
+
+def gene_correlation(
+    module: LatentModule,
+    adata: AnnData,
+    genes: Any,
+    *,
+    layer: str | None = None,
+    covariates: Way = "own",
+    library: float | None = None,
+    n_samples: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Correlate genes over cells as the module draws them, z from q(z | x).
+
+    Given z, counts of two genes are independent, so that all of their covariance is that of their
+    ρ over cells and draws. What a gene varies by itself stands in its variance: ρ²/θ on average,
+    and with a library ℓ, ρ/ℓ more, the noise of counting. No count has to be drawn. Pearson's
+    correlation; zero inflation is left out.
+
+    Args:
+        module: an ``NBVAE``.
+        adata: raw counts of the genes that the module was built for, in any order.
+        genes: which: names, column numbers of ``adata`` or a mask of them.
+        layer: the layer that holds the counts; the module's own when left out.
+        covariates: what to decode as; see ``denoised``. "all" takes batches out.
+        library: of replicated counts, the same for all cells; None: of expression before counting.
+        n_samples: draws of z for each cell.
+        seed: seed of these draws.
+
+    Returns:
+        A row and a column for each gene, by name.
+
+    Raises:
+        CountsError, KeyError, TypeError: as in ``CellTable.of``.
+        ValueError: as in ``denoised``; or ``library`` is not above 0.
+
+    """
+    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
+    covariates = known_decoding(module, covariates)
+    if library is not None and not library > 0:
+        raise ValueError(f"library must be above 0, not {library}.")
+    table = CellTable.of(adata, module, layer=layer)
+    columns = table.gene_columns(genes)
+    total, products = np.zeros(len(columns)), np.zeros((len(columns), len(columns)))
+    own = np.zeros(len(columns))  # 1/θ, of each gene
+    with evaluating(module, seed=seed):
+        for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+            for _ in range(n_samples):
+                q = module.inference(m.x, covariates=m.covariates)
+                share = px_scale_as(module, q.z, m, covariates)[:, columns].cpu().double().numpy()
+                total, products = total + share.sum(axis=0), products + share.T @ share
+        p = module.generative(q.z, m.library, covariates=m.covariates)
+        if p.log_theta is not None:
+            own = 1 / p.theta.cpu().double().numpy()[columns]
+    mean, square = (sums / (n_samples * table.n_cells) for sums in (total, products))
+    covariance = square - np.multiply.outer(mean, mean)
+    noise = np.diag(square) * own + (0 if library is None else mean / library)
+    sd = np.sqrt(np.diag(covariance).clip(min=0) + noise)
+    correlation = covariance / np.multiply.outer(sd, sd)
+    np.fill_diagonal(correlation, 1)
+    names = table.genes[columns]
+    return pd.DataFrame(correlation, index=names, columns=names)

@@ -233,7 +233,7 @@ def test_a_file_of_weights_that_is_not_right_changes_nothing(small, tmp_path, ch
     """Else half of it would be in the module when the error comes, or all of it without one."""
     module = saved(small, tmp_path / "model.pt")
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    rewrite(tmp_path / "model.pt", "nbvae checkpoint 4", change)
+    rewrite(tmp_path / "model.pt", "nbvae checkpoint 5", change)
     with pytest.raises(CheckpointError, match=r"model\.pt"):
         Trainer.load(tmp_path / "model.pt", module)
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in before.items())
@@ -245,7 +245,7 @@ def test_a_run_that_is_not_right_is_neither_taken_up_nor_overwritten(small, tmp_
     path = tmp_path / "run.pt"
     module = saved(small, tmp_path / "model.pt")
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    rewrite(path, "nbvae run 3", change)
+    rewrite(path, "nbvae run 4", change)
     stored = path.read_bytes()
     with pytest.raises(CheckpointError, match=r"run\.pt"):
         Trainer(max_epochs=1, device="cpu").fit(module, small, checkpoint=path)
@@ -294,7 +294,7 @@ def test_a_path_that_is_none_is_named(small, tmp_path, monkeypatch, path, error,
         b"PK\x05\x06" + b"\0" * 18,
         b"\x80\x02}q\x00.",
         b"GIF89a",
-        b'{"format": "nbvae checkpoint 4"}',
+        b'{"format": "nbvae checkpoint 5"}',
         b"\x89HDF\r\n\x1a\n",
         np.random.default_rng(0).bytes(3000),
     ],

@@ -117,13 +117,13 @@ def test_a_supply_in_pieces_brings_the_same_cells(in_pieces, order, with_design)
     assert not supply.all_there and supply.n_cells == 26
     rows, found, sizes = torch.from_numpy(supply.rows(order)), [], []
     for piece in supply.pieces(order):
-        x, covariates, sizes = supply.cells.minibatch(rows[piece.start : piece.stop])
+        x, covariates, factors = supply.cells.minibatch(rows[piece.start : piece.stop])
         found.append(x)
         sizes.append(len(piece))
         if with_design:
             some = order[piece.start : piece.stop]
             np.testing.assert_array_equal(covariates.numpy(), table.design[some])
-            np.testing.assert_array_equal(sizes.numpy(), table.size_factors[some])
+            np.testing.assert_array_equal(factors.numpy(), table.size_factors[some])
     np.testing.assert_array_equal(torch.cat(found).numpy(), table.counts[order].toarray())
     assert all(size % 13 == 0 for size in sizes[:-1])
 

@@ -245,6 +245,18 @@ def test_lfc_of_groups_is_that_of_their_mean_shares(two_groups):
     np.testing.assert_allclose(by_name["lfc_model"], expected, rtol=1e-4)
 
 
+def test_the_table_holds_what_the_prior_was_told(drawn):
+    """Else nobody could see how far a gene was pulled, or draw its posterior."""
+    table = differential_expression(by_hand(0.5), drawn, *masks(drawn), pseudocount=C)
+    alone, error = table["lfc_alone"].to_numpy(), table["lfc_error"].to_numpy()
+    known = posterior(alone, error, fitted_weights(alone, error), 0.25)
+    np.testing.assert_allclose(table["lfc_mean"], known.mean, rtol=1e-9)
+    np.testing.assert_allclose(table["lfc_std"], known.sd, rtol=1e-9)
+    np.testing.assert_allclose(table["proba_de"], np.maximum(known.up, known.down), rtol=1e-9)
+    pairs = differential_expression(by_hand(0.5), drawn, *masks(drawn), rule="pairs")
+    assert "lfc_alone" not in pairs
+
+
 def test_the_table_shows_what_the_counts_show(two_groups):
     """Else a reader could not see of which counts a call is made."""
     two_groups.X[5:10, 2] = 0

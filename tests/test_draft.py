@@ -415,7 +415,12 @@ def test_13_nbvae_annotates_with_types():
 
 def test_13_nbvae_compares_with_is_none():
     for path in Path(nbvae.__file__).parent.rglob("*.py"):
-        assert not re.search(r"[!=]= None", path.read_text(encoding="utf-8")), path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):  # not in quoted text
+            if isinstance(node, ast.Compare):
+                equal = any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops)
+                sides = [node.left, *node.comparators]
+                none = any(isinstance(s, ast.Constant) and s.value is None for s in sides)
+                assert not (equal and none), f"{path}, line {node.lineno}"
 
 
 # ---------------------------------------------------------------- 14

@@ -10,7 +10,12 @@ from by_hand import by_hand, shares_at, with_donors
 
 from nbvae import NBVAE, Covariates
 from nbvae.evaluation import BATCH_SIZE
-from nbvae.expression import denoised, posterior_predictive
+from nbvae.expression import (
+    denoised,
+    gene_correlation,
+    likelihood_parameters,
+    posterior_predictive,
+)
 
 # ---------------------------------------------------------------- denoised
 
@@ -260,3 +265,71 @@ def test_no_draws_are_refused(two_groups):
             ValueError, match="n_samples must be a whole number of at least 1, not 0"
         ):
             ask()
+
+
+# ---------------------------------------------------------------- parameters, correlation
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
+def test_parameters_give_the_log_probability_of_the_counts(two_groups, likelihood):
+    """Else θ would be 1/θ, π its logit, or a column another gene's. scipy; genes shuffled."""
+    module = NBVAE.for_counts(two_groups, 1, n_hidden=3, likelihood=likelihood, seed=0)
+    x, order = torch.from_numpy(two_groups.X), [4, 2, 0, 3, 1]
+    with torch.no_grad():
+        q = module.inference(x)
+        p = module.generative(q.qz_mean, x.sum(dim=1, keepdim=True))
+        expected = module.likelihood.log_prob(x, p).numpy()[10:20][:, order]
+    shuffled = two_groups[:, order].copy()
+    got = likelihood_parameters(module, shuffled, indices=range(10, 20))
+    counts = shuffled.X[10:20]
+    if got.theta is None:
+        log_prob = scipy.stats.poisson.logpmf(counts, got.mean)
+    else:
+        log_prob = scipy.stats.nbinom.logpmf(counts, got.theta, got.theta / (got.theta + got.mean))
+    if got.dropout is not None:
+        log_prob = np.log(got.dropout * (counts == 0) + (1 - got.dropout) * np.exp(log_prob))
+    assert (got.theta is None, got.dropout is None) == (
+        likelihood == "poisson",
+        likelihood != "zinb",
+    )
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", [None, 40.0])
+def test_correlation_is_that_of_what_the_module_draws(two_groups, library):
+    """Else a term of the variance would be missing. Against two million draws by numpy."""
+    sd, theta, n = 0.6, 3.0, 2_000_000
+    module = by_hand(sd)
+    with torch.no_grad():
+        module.log_theta.fill_(math.log(theta))
+    rng = np.random.default_rng(0)
+    z = rng.choice([1.0, -1.0], size=n) + sd * rng.normal(size=n)
+    draws = rng.gamma(theta, shares_at(z)[:, [3, 2, 0]] / theta)
+    if library is not None:
+        draws = rng.poisson(library * draws)
+    expected = np.corrcoef(draws, rowvar=False)
+    found = gene_correlation(module, two_groups, ["D", "C", "A"], library=library, n_samples=2000)
+    assert list(found.index) == list(found.columns) == ["D", "C", "A"]
+    np.testing.assert_allclose(found.to_numpy(), expected, atol=0.006)
+    assert abs(expected[0, 1]) > 0.05
+
+
+def test_correlation_of_the_poisson_distribution_is_that_of_the_shares(sample):
+    """Else a θ that is not there would be asked for, or cells of one minibatch would decide."""
+    module = NBVAE.for_counts(sample, 2, likelihood="poisson", seed=0)
+    with torch.no_grad():
+        module.logvar_encoder.layers[2].bias.fill_(-40.0)  # no noise in z
+    genes = list(sample.var_names[[5, 300, 700]])
+    shares = denoised(module, sample, genes=genes, n_samples=1).astype(float)
+    found = gene_correlation(module, sample, genes, n_samples=1)
+    np.testing.assert_allclose(found, np.corrcoef(shares, rowvar=False), atol=1e-3)
+
+
+def test_correlation_asks_for_what_is_there(two_groups):
+    with pytest.raises(ValueError, match="library must be above 0, not 0"):
+        gene_correlation(by_hand(0.5), two_groups, ["A", "B"], library=0)
+    with pytest.raises(KeyError, match="'X'"):
+        gene_correlation(by_hand(0.5), two_groups, ["A", "X"])
+    with pytest.raises(ValueError, match="Unknown covariates"):
+        gene_correlation(by_hand(0.5), two_groups, ["A"], covariates="p")

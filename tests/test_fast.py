@@ -259,12 +259,15 @@ def test_another_link_takes_the_three_steps(small):
     assert torch.equal(fast_step(module, x, noise=noise).loss, module(x, noise=noise).loss)
 
 
+@pytest.mark.parametrize("n_layers", [1, 3])
 @pytest.mark.parametrize("encode_covariates", [False, True])
 @pytest.mark.parametrize("keys", [("group",), ("run", "percent_mito", "group")], ids=len)
-def test_covariates_reach_the_fast_step(told, keys, encode_covariates):
+def test_covariates_reach_the_fast_step(told, keys, encode_covariates, n_layers):
     """Else training would ignore them, or learn other weights than the plain step. 1e-10."""
     covariates = Covariates.of(told, *keys)
-    module = NBVAE(12, 2, covariates=covariates, encode_covariates=encode_covariates).double()
+    arguments = {"encode_covariates": encode_covariates, "n_layers": n_layers}
+    module = NBVAE(12, 2, n_hidden=16, covariates=covariates, **arguments).double()
+    assert has_shortcut(module)
     x, noise = torch.from_numpy(told.X.toarray()).double(), torch.randn(53, 2).double()
     covariates = torch.from_numpy(module.covariates.design(told)).double()
     results = []

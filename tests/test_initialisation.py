@@ -6,7 +6,17 @@ import torch
 from scipy import sparse, stats
 
 from nbvae import NBVAE
-from nbvae.module.initialisation import HIGHEST, LOWEST, shares, theta_by_moments
+from nbvae.data.sums import GeneSums
+from nbvae.module import initialisation
+from nbvae.module.initialisation import HIGHEST, LOWEST
+
+
+def theta_by_moments(counts):
+    return initialisation.theta_by_moments(GeneSums.of(counts))
+
+
+def shares(counts):
+    return initialisation.shares(GeneSums.of(counts))
 
 
 def drawn(theta, n_cells=200_000, seed=0):

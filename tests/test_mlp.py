@@ -14,6 +14,7 @@ NUMPY_LINKS = {
     "exp": np.exp,
     "softmax": lambda y: scipy.special.softmax(y, axis=-1),
     "log_softmax": lambda y: scipy.special.log_softmax(y, axis=-1),
+    "log_softplus": lambda y: np.log(np.logaddexp(y, 0)),
 }
 
 
@@ -24,6 +25,20 @@ def test_output_is_two_layers_and_the_link(link):
     x = torch.randn(4, 5, dtype=torch.float64)
     output = network(x).detach().numpy()
     np.testing.assert_allclose(output, NUMPY_LINKS[link](by_hand(network, x)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_layers", [2, 4])
+def test_more_hidden_layers_are_the_same_again(n_layers):
+    """Else a layer would lack its ReLU, or the last one have it."""
+    network, x = MLP(5, 3, n_hidden=7, n_layers=n_layers).double(), torch.randn(4, 5).double()
+    *hidden, last = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    assert [layer.in_features for layer in (*hidden, last)] == [5, *[7] * n_layers]
+    values = x.numpy()
+    for layer in hidden:
+        values = values @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        values = np.maximum(values, 0)
+    expected = values @ last.weight.detach().numpy().T + last.bias.detach().numpy()
+    np.testing.assert_allclose(network(x).detach().numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_all_named_links_are_tested():

@@ -11,7 +11,10 @@ from nbvae import NBVAE, CheckpointError, Covariates, Trainer, files
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS
 
-OTHER_LEVELS = r"covariates \['group', 'a', 'b', 'c'\], this one has \['group', 'A', 'b', 'c'\]"
+OTHER_LEVELS = (
+    r"covariates \[{'key': 'group', 'levels': \['a', 'b', 'c'\]}\], this one has "
+    r"\[{'key': 'group', 'levels': \['A', 'b', 'c'\]}\]"
+)
 SETTINGS = {"max_epochs": 6, "batch_size": 16, "kl_warmup_epochs": 2, "device": "cpu"}
 
 
@@ -392,7 +395,9 @@ def test_the_same_counts_from_elsewhere_go_on(small, tmp_path):
 # ---------------------------------------------------------------- all or nothing
 
 
-ENTRIES = ["settings", "identity", "weights", "covariates", "optimizer", "progress"]
+ENTRIES = [
+    *("settings", "identity", "weights", "covariates", "size_factor_key", "optimizer", "progress")
+]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -401,7 +406,7 @@ def test_a_run_that_lacks_an_entry_changes_nothing(small, tmp_path, entry, wrong
     """Else the module would have half of the file in it when the error comes."""
     path = tmp_path / "run.pt"
     Trainer(**SETTINGS).fit(model(), small, checkpoint=path)
-    content = files.read(path, "nbvae run 3", "")
+    content = files.read(path, "nbvae run 4", "")
     if wrong == "missing":
         del content[entry]
     else:
@@ -443,7 +448,7 @@ def test_weights_that_lack_an_entry_change_nothing(small, tmp_path, entry):
     trainer, module = Trainer(**SETTINGS), model()
     trainer.fit(module, small)
     trainer.save(tmp_path / "model.pt", module)
-    content = files.read(tmp_path / "model.pt", "nbvae checkpoint 4", "")
+    content = files.read(tmp_path / "model.pt", "nbvae checkpoint 5", "")
     del content[entry]
     files.write_atomically(tmp_path / "model.pt", content)
     other = model()

@@ -124,12 +124,13 @@ def covariates_for(told, keys):
 
 
 @pytest.mark.parametrize("keys", [(), ("group",), ("run", "percent_mito", "group")], ids=len)
-@pytest.mark.parametrize("key", [None, "depth"])
+@pytest.mark.parametrize(("key", "n_layers"), [(None, 1), ("depth", 1), (None, 2)])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_static_step_is_a_plain_step(told, likelihood, keys, key, monkeypatch):
+def test_a_static_step_is_a_plain_step(told, likelihood, keys, key, n_layers, monkeypatch):
     """Else a GPU would train another model than the book derives. Float64, 1e-10."""
     arguments, design = covariates_for(told, keys)
-    module = NBVAE(12, 2, likelihood=likelihood, size_factor_key=key, **arguments).double()
+    arguments |= {"likelihood": likelihood, "size_factor_key": key, "n_layers": n_layers}
+    module = NBVAE(12, 2, n_hidden=16, **arguments).double()
     x, noise = torch.from_numpy(told.X.toarray()).double(), torch.randn(53, 2).double()
     library = None if key is None else torch.from_numpy(told.obs[[key]].to_numpy())
     options = {"covariates": design, "library": library, "kl_weight": 0.7, "noise": noise}

@@ -21,6 +21,8 @@ MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
     "decoding": {"_arguments", "_messages", "data", "module"},
     "differential": {"_arguments", "_messages", "data", "module", "evaluation", "decoding"},
     "expression": {"_arguments", "data", "evaluation", "module", "decoding", "differential"},
+    "mapping": {"_arguments", "_messages", "data", "module", "evaluation"},
+    "new_levels": {"_messages", "data", "module", "train"},
     "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
     "teaching": {"the face"},
 }

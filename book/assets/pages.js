@@ -52,6 +52,7 @@
     const show = (guess) => {
       form.remove();
       box.classList.remove("waits");
+      document.dispatchEvent(new Event("reveal")); // what it holds has a width now
       if (guess) box.prepend(element("p", { class: "predict" }, "You said: ",
         element("b", {}, guess)));
     };

@@ -71,6 +71,8 @@ def _stored(adata: AnnData, layer: str | None, place: str) -> sparse.csr_matrix:
         )
     stored = adata.X if layer is None else adata.layers[layer]
     if stored is None:
+        if hasattr(adata, "on_disk"):  # a store, which says itself where its counts are
+            raise CountsError(adata.on_disk)
         name_it = "Name the layer that holds the counts: layer='…'."
         raise CountsError(f"X is empty. {_way_out(adata, name_it)}")
     return _as_csr(stored, place)

@@ -38,7 +38,8 @@ class Category(NamedTuple):
             row = int((codes < 0).argmax())
             raise ValueError(
                 f"{names[row]!r} of {cell_name(adata, row)} in obs[{self.key!r}] is unknown; "
-                f"the known levels are: {shown(self.levels)}."
+                f"the known levels are: {shown(self.levels)}. with_new_levels(module, adata) fits "
+                "the weights of new ones to their cells."
             )
         return np.eye(self.n_columns, dtype=np.float32)[codes]
 
@@ -107,9 +108,14 @@ def covariate_of(adata: AnnData, key: str, *, continuous: bool = False) -> Categ
         raise ValueError(f"obs[{key!r}] is empty: there are no cells to take levels from.")
     if continuous or pd.api.types.is_float_dtype(column.dtype):
         return _number_of(adata, key, sure=continuous)
-    levels = tuple(sorted(set(_names(adata, key))))
+    levels = levels_of(adata, key)
     _refuse_amounts(column, levels, key)
     return Category(str(key), levels)
+
+
+def levels_of(adata: AnnData, key: str) -> tuple[str, ...]:
+    """List the different values of a column, as sorted strings."""
+    return tuple(sorted(set(_names(adata, key))))
 
 
 def _number_of(adata: AnnData, key: str, *, sure: bool) -> Number:

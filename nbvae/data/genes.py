@@ -11,8 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
+from nbvae._arguments import an_anndata
 from nbvae._messages import shown
+from nbvae.data.counts import count_matrix, refuse_empty_cells
 
 
 def genes_of(module: object) -> tuple[str, ...] | None:
@@ -64,6 +67,32 @@ def columns_of(genes: Sequence[str], adata: AnnData) -> np.ndarray | None:
         )
     first = ~have.duplicated()  # other genes' names may occur twice
     return np.flatnonzero(first)[have[first].get_indexer(wanted)]
+
+
+def with_genes(
+    adata: AnnData, genes: Sequence[str], *, layer: str | None = None
+) -> tuple[AnnData, tuple[str, ...]]:
+    """Copy the counts of these genes, in this order, and 0 for those that are not there.
+
+    Returns:
+        The table, its counts in ``X``, with the same ``obs``; and the genes that it lacked.
+
+    Raises:
+        CountsError, KeyError, TypeError: as in ``count_matrix``.
+        ValueError: it has none of the genes, or a name occurs twice.
+
+    """
+    wanted = pd.Index(genes, dtype=object)
+    there = wanted.isin(an_anndata(adata).var_names)
+    found = list(wanted[there]) or genes  # of which none is there, as columns_of will say
+    columns = columns_of(found, adata)
+    counts = count_matrix(adata, layer=layer)
+    counts = counts if columns is None else counts[:, columns].sorted_indices()
+    refuse_empty_cells(adata, counts, "In the genes of the module")
+    places = np.flatnonzero(there)
+    parts = (counts.data, places[counts.indices], counts.indptr)
+    whole = sparse.csr_matrix(parts, shape=(adata.n_obs, len(wanted)))
+    return AnnData(whole, obs=adata.obs, var=pd.DataFrame(index=wanted)), tuple(wanted[~there])
 
 
 def _complaint(wanted: pd.Index, missing: pd.Index, adata: AnnData) -> str:

@@ -22,7 +22,9 @@ from nbvae.data.counts import count_matrix, refuse_empty_cells
 from nbvae.data.covariates import covariates_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
+from nbvae.data.order import block_shuffle, window_size
 from nbvae.data.size_factors import size_factor_key_of, size_factors_of
+from nbvae.data.store.cells import CellStore, StoredCounts, refuse_layer
 
 
 class SparseBatch(NamedTuple):
@@ -76,6 +78,12 @@ class Minibatch:
         """Return N."""
         return self.counts.shape[0]
 
+    def part(self, some: slice) -> "Minibatch":
+        """Take some of the cells."""
+        covariates = None if self.covariates is None else self.covariates[some]
+        sizes = None if self.size_factors is None else self.size_factors[some]
+        return Minibatch(self.counts[some], covariates, self.device, sizes)
+
     @cached_property
     def x(self) -> Tensor:
         """The counts as a dense matrix. (N, n_genes), float32."""
@@ -96,7 +104,7 @@ class Minibatch:
 class CellTable(NamedTuple):
     """All that a module is fed of an AnnData: counts, checked once, and the design matrix."""
 
-    counts: sparse.csr_matrix  # (n_cells, n_genes), the columns in the module's order
+    counts: sparse.csr_matrix | StoredCounts  # (n_cells, n_genes), columns in the module's order
     design: np.ndarray | None  # (n_cells, n_columns); None without covariates
     names: pd.Index | None = None  # (n_cells,), of the cells; None: they have none
     given: pd.Index | None = None  # of all genes of the AnnData, in its order; None: no names
@@ -108,7 +116,7 @@ class CellTable(NamedTuple):
         """Take from an AnnData what a module needs: the one door by which cells come in.
 
         Args:
-            adata: raw counts, cells × genes.
+            adata: raw counts, cells × genes; or a store of them, from which nothing is read yet.
             module: its attributes ``genes``, ``layer``, ``covariates`` and ``size_factor_key``,
                 where it has them, say what it needs. The genes are found by name; columns of
                 others are left out.
@@ -124,11 +132,14 @@ class CellTable(NamedTuple):
         """
         genes, covariates = genes_of(module), covariates_of(module)
         columns = None if genes is None else columns_of(genes, an_anndata(adata))
-        layer = layer_of(module) if layer is None else layer
-        counts = count_matrix(adata, layer=layer)
-        if columns is not None:
-            counts = counts[:, columns].sorted_indices()
-            refuse_empty_cells(adata, counts, "In the genes of the module")
+        if isinstance(adata, CellStore):
+            refuse_layer(layer)
+            counts = adata.counts.of_genes(columns)
+        else:
+            counts = count_matrix(adata, layer=layer_of(module) if layer is None else layer)
+            if columns is not None:
+                counts = counts[:, columns].sorted_indices()
+                refuse_empty_cells(adata, counts, "In the genes of the module")
         design = None if covariates is None else covariates.design(adata)
         key = size_factor_key_of(module)
         sizes = None if key is None else size_factors_of(adata, key).astype(np.float32)[:, None]
@@ -149,7 +160,8 @@ class CellTable(NamedTuple):
         """ℓ of some cells: their size factors, or their total counts. (n,), float64."""
         if self.size_factors is not None:
             return self.size_factors[rows, 0].astype(float)
-        return np.asarray(self.counts[rows].sum(axis=1, dtype=float)).ravel()
+        parts = (counts[places] for _, counts, places in self._windows(rows, 1))
+        return np.concatenate([np.asarray(p.sum(axis=1, dtype=float)).ravel() for p in parts])
 
     def positions(self, indices: Any) -> np.ndarray:
         """Find the row numbers of cells: a mask, row numbers or names; all when None.
@@ -182,12 +194,48 @@ class CellTable(NamedTuple):
             raise KeyError(f"genes: the module does not model {shown(given[places[found < 0]])}.")
         return found
 
+    @property
+    def largest(self) -> int:
+        """The largest count."""
+        return int(self.counts.largest if self.on_disk else self.counts.data.max())
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the counts are read when they are needed."""
+        return isinstance(self.counts, StoredCounts)
+
+    def shuffled(self, cells: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """Put some cells, ascending, in a random order that is quick to read."""
+        if not self.on_disk:
+            return rng.permutation(cells)
+        return block_shuffle(cells, window_size(batch_size), rng)
+
     def minibatches(
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[Minibatch]:
         """Walk through the cells ``indices`` in that order; the last minibatch may be smaller."""
-        for start in range(0, len(indices), batch_size):
-            some = indices[start : start + batch_size]
-            covariates = None if self.design is None else torch.from_numpy(self.design[some])
-            sizes = None if self.size_factors is None else torch.from_numpy(self.size_factors[some])
-            yield Minibatch(self.counts[some], covariates, device, sizes)
+        for window, counts, places in self._windows(indices, batch_size):
+            for start in range(0, len(window), batch_size):
+                some = slice(start, start + batch_size)
+                yield Minibatch(
+                    counts[places[some]],
+                    _rows(self.design, window[some]),
+                    device,
+                    _rows(self.size_factors, window[some]),
+                )
+
+    def _windows(
+        self, indices: np.ndarray, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+        """Yield cells, counts that are in memory, and the place of each cell among these."""
+        if not self.on_disk:
+            yield indices, self.counts, indices
+            return
+        step = window_size(batch_size)
+        for start in range(0, len(indices), step):
+            window = indices[start : start + step]
+            yield window, self.counts[window], np.arange(len(window))
+
+
+def _rows(values: np.ndarray | None, rows: np.ndarray) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values[rows])

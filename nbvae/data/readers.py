@@ -1,6 +1,8 @@
 """Files that hold counts: AnnData's h5ad and zarr, and what 10x Genomics' Cell Ranger writes."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -33,14 +35,27 @@ def read_file(path: Path, genome: str | None = None) -> Read:
     """Read a file or folder of counts, whose values are not checked here.
 
     Raises:
+        FileNotFoundError, PermissionError, CountsError: as in ``reading``.
+
+    """
+    with reading(path):
+        return _read(path, genome)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file or folder that the code inside can't read.
+
+    Raises:
         FileNotFoundError: there is no such file or folder.
         PermissionError: it may not be read.
         CountsError: it is of another kind, or damaged.
 
     """
     try:
-        if path.exists():
-            return _read(path, genome)
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file or folder {str(path)!r}.{_remote(path)}")
+        yield
     except (CountsError, MemoryError):
         raise
     except PermissionError as error:
@@ -50,14 +65,15 @@ def read_file(path: Path, genome: str | None = None) -> Read:
             f"{str(path)!r} is open for writing in another program: {error}. Close it there."
         ) from error
     except Exception as error:  # each library has its own kinds of error for a damaged file
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            raise
         raise CountsError(f"{str(path)!r} could not be read {_reason(path, error)}") from error
-    raise FileNotFoundError(f"There is no file or folder {str(path)!r}.{_remote(path)}")
 
 
 def _read(path: Path, genome: str | None) -> Read:
     name = repr(str(path))
     if path.is_dir():
-        if any((path / file).exists() for file in ZARR) or path.suffix == ".zarr":
+        if is_zarr(path):
             return Read(_read_anndata(path), f"anndata.read_zarr({name})")
         return Read(read_10x_folder(path), f"sc.read_10x_mtx({name})")
     with path.open("rb") as file:  # a first look, also at the right to read
@@ -70,6 +86,11 @@ def _read(path: Path, genome: str | None) -> Read:
         if not {"obs", "var"} <= set(file) or "mod" in file:
             raise CountsError(f"{name} could not be read as {KINDS}. {other_hdf5(file)}")
     return Read(_read_anndata(path), f"anndata.read_h5ad({name})")
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a zarr store, or should be one."""
+    return path.suffix == ".zarr" or any((path / file).exists() for file in ZARR)
 
 
 def _read_anndata(path: Path) -> AnnData:

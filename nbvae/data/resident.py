@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
+from nbvae.data.order import window_size
 
 SHARE_OF_MEMORY = 0.5  # of what is free on a device; the rest is for the network and its gradients
 SENT_AT_A_TIME = 2**24  # values: memory that can't be moved is scarce
@@ -32,7 +33,7 @@ class ResidentCells:
         lengths = np.diff(table.counts.indptr)
         longest, n_counts = int(lengths.max()), _most_counts(lengths, n_cells)
         self.n_genes = table.counts.shape[1]
-        self.dtype = torch.from_numpy(table.counts.data[:0]).dtype
+        self.dtype = torch.from_numpy(np.empty(0, table.counts.dtype)).dtype
         self.starts = torch.zeros(n_cells, dtype=torch.int64, device=device)
         self.lengths = torch.zeros(n_cells, dtype=torch.int32, device=device)
         # each row is read as if it were the longest, the last one, too
@@ -101,8 +102,10 @@ class CellSupply:
 
     def __init__(self, table: CellTable, batch_size: int, device: torch.device) -> None:
         self.table = table
-        self.all_there = n_bytes(table) <= SHARE_OF_MEMORY * free_memory(device)
-        at_a_time = min(table.n_cells, MINIBATCHES_AT_A_TIME * batch_size)
+        fits = n_bytes(table) <= SHARE_OF_MEMORY * free_memory(device)
+        self.all_there = fits and not table.on_disk
+        piece = window_size(batch_size) if table.on_disk else MINIBATCHES_AT_A_TIME * batch_size
+        at_a_time = min(table.n_cells, piece)
         self.n_cells = table.n_cells if self.all_there else at_a_time
         self.cells = ResidentCells(table, self.n_cells, device)
         if self.all_there:
@@ -136,14 +139,14 @@ def send(values: np.ndarray, room: Tensor) -> None:
 
 def count_type(table: CellTable) -> torch.dtype:
     """Return the smallest type that holds each count of a table."""
-    largest = table.counts.data.max()
+    largest = table.largest
     small = (torch.uint8, torch.int16, torch.int32)
     return next(dtype for dtype in small if largest <= torch.iinfo(dtype).max)
 
 
 def n_bytes(table: CellTable) -> int:
     """Say how much memory all cells of a table would take on a device."""
-    n_counts, n_cells = table.counts.nnz, table.n_cells
+    n_counts, n_cells = int(table.counts.indptr[-1]), table.n_cells
     n_columns = 0 if table.design is None else table.design.shape[1]
     n_columns += table.size_factors is not None
     return n_counts * (4 + count_type(table).itemsize) + n_cells * (8 + 4 + 4 * n_columns)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from nbvae.data.store.cells import CellStore
+
 
 def split_cells(
     adata: AnnData, fraction: float, seed: int, stratify_by: str | None = None
@@ -34,7 +36,7 @@ def split_cells(
     groups = np.zeros(adata.n_obs, dtype=int)
     if stratify_by is not None:
         groups = pd.factorize(adata.obs[stratify_by].astype(str), sort=True)[0]
-    shuffled = rng.permutation(adata.n_obs)
+    shuffled = _drawn(adata, rng)
     shuffled = shuffled[np.argsort(groups[shuffled], kind="stable")]  # group by group
     sizes = np.bincount(groups)
     rank = np.arange(adata.n_obs) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its group
@@ -45,6 +47,13 @@ def split_cells(
             "be empty. Set holdout_fraction=0 to train on all of them."
         )
     return np.sort(shuffled[~held_out]), np.sort(shuffled[held_out])
+
+
+def _drawn(adata: AnnData, rng: np.random.Generator) -> np.ndarray:
+    """Put the cells in a random order; those of a store, in random order already, from any on."""
+    if isinstance(adata, CellStore):  # so that those held out are neighbours, and read together
+        return np.roll(np.arange(adata.n_obs), -rng.integers(adata.n_obs))
+    return rng.permutation(adata.n_obs)
 
 
 def _shares(fraction: float, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

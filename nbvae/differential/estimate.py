@@ -73,8 +73,9 @@ def moments(
 
     """
     n_draws = -(-n_samples // len(rows))
-    sums = np.zeros((4, table.counts.shape[1]))
+    sums, counts = np.zeros((4, table.counts.shape[1])), np.zeros(table.counts.shape[1])
     for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+        counts += np.asarray(m.counts.sum(axis=0, dtype=float)).ravel()
         for _ in range(n_draws):
             z = module.inference(m.x, covariates=m.covariates).z
             own = module.generative(z, m.library, covariates=m.covariates)
@@ -83,7 +84,6 @@ def moments(
             terms = (share, share.square(), *mean_and_variance(own))
             sums += torch.stack([term.sum(dim=0) for term in terms]).cpu().double().numpy()
     share, square = sums[:2] / (n_draws * len(rows))
-    counts = np.asarray(table.counts[rows].sum(axis=0, dtype=float)).ravel()
     variance = (square - share**2).clip(min=0)  # rounding may leave −1e-17
     return Moments(
         len(rows),

@@ -20,7 +20,7 @@ from nbvae.differential.groups import (
 )
 from nbvae.differential.pairs import compare_pairs
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
-from nbvae.evaluation import evaluating
+from nbvae.evaluation import BATCH_SIZE, evaluating
 from nbvae.module.protocol import LatentModule
 
 NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
@@ -94,9 +94,10 @@ def differential_expression(
 
     Returns:
         One row per gene, the surest first: ``proba_de`` (p), ``lfc_mean`` and ``lfc_std`` (of the
-        LFC, given all of that; positive where group 1 has more), ``lfc_model`` and ``lfc_raw``
-        (that of the model and that of the counts; for pairs only the latter), ``scale1`` and
-        ``scale2`` (mean ρ), ``raw_mean1`` and ``raw_mean2`` (counts per cell),
+        LFC, given all of that; positive where group 1 has more), ``lfc_alone`` and ``lfc_error``
+        (the estimate and its standard deviation before the other genes are heard; for groups),
+        ``lfc_model`` and ``lfc_raw`` (that of the model, for groups, and that of the counts),
+        ``scale1`` and ``scale2`` (mean ρ), ``raw_mean1`` and ``raw_mean2`` (counts per cell),
         ``non_zeros_proportion1`` and ``…2`` (cells that have the gene), ``expected_fdr`` (if this
         gene and those above are called) and ``is_de`` (called).
 
@@ -161,6 +162,8 @@ def _compare_groups(
         "proba_de": np.maximum(known.up, known.down),
         "lfc_mean": known.mean,
         "lfc_std": known.sd,
+        "lfc_alone": found.lfc,
+        "lfc_error": found.sd,
         "lfc_model": np.log2(first.scale + pseudocount) - np.log2(second.scale + pseudocount),
         "scale1": first.scale,
         "scale2": second.scale,
@@ -183,10 +186,12 @@ def _raw_columns(table: CellTable, chosen: Groups, pseudocount: float) -> dict[s
     """Say what the counts themselves show of each gene in each group."""
     columns, log_share = {}, []
     for i, rows in enumerate(chosen, start=1):
-        counts = table.counts[rows]
-        total = np.asarray(counts.sum(axis=0, dtype=float)).ravel()
+        total, n_above_0 = np.zeros((2, table.counts.shape[1]))
+        for m in table.minibatches(rows, BATCH_SIZE):
+            total += np.asarray(m.counts.sum(axis=0, dtype=float)).ravel()
+            n_above_0 += m.counts.getnnz(axis=0)
         columns[f"raw_mean{i}"] = total / len(rows)
-        columns[f"non_zeros_proportion{i}"] = counts.getnnz(axis=0) / len(rows)
+        columns[f"non_zeros_proportion{i}"] = n_above_0 / len(rows)
         log_share.append(np.log2(total / table.library(rows).sum() + pseudocount))
     return {"lfc_raw": log_share[0] - log_share[1], **columns}
 

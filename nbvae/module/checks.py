@@ -47,7 +47,7 @@ def check_design(design: Tensor | None, covariates: Covariates | None) -> None:
         given = "none were given" if design is None else f"not {kind_of(design)} of shape {shape}"
         raise ValueError(
             f"This module needs covariates of shape (cells, {width}), {given}: pass covariates="
-            f"module.covariates.design(adata), from obs[[{shown(covariates.keys)}]], as a tensor."
+            f"module.covariates.design(adata), from obs[{shown(covariates.keys)}], as a tensor."
         )
 
 

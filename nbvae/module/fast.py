@@ -58,8 +58,11 @@ def loss_of(
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
-    negative_binomial = is_unchanged(module) and module.likelihood == LIKELIHOODS["nb"]
-    return negative_binomial and module.size_factor_key is None
+    return (
+        is_unchanged(module)
+        and module.likelihood == LIKELIHOODS["nb"]
+        and module.size_factor_key is None
+    )
 
 
 def is_unchanged(module: object) -> TypeGuard[NBVAE]:
@@ -85,13 +88,17 @@ def _unchanged(module: nn.Module, cls: type[nn.Module], names: Iterable[str]) ->
 
 
 def _is_mlp(network: nn.Module, link: Callable[[Tensor], Tensor] | None) -> bool:
-    """Whether a network is Linear → ReLU → Linear and this link."""
+    """Whether a network is Linear → ReLU, once or more, → Linear and this link."""
     return (
         isinstance(network, MLP)
         and _unchanged(network, MLP, ("forward",))
-        and [type(layer) for layer in network.layers] == [nn.Linear, nn.ReLU, nn.Linear]
+        and [type(layer) for layer in network.layers] == _alternating(len(network.layers))
         and network.link is link
     )
+
+
+def _alternating(n: int) -> list[type[nn.Module]]:
+    return [nn.ReLU if i % 2 else nn.Linear for i in range(max(n, 3))]
 
 
 def fast_forward(

@@ -13,72 +13,58 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from nbvae._arguments import whole_number
+from nbvae.data.sums import GeneSums
 
 LOWEST = 1.0  # starts at 0.3 or 2 end with a higher −ELBO on PBMC 3k
 HIGHEST = 10.0  # the counts hardly tell a larger θ from ∞; 5, 20 and 30 end alike
 
 
-def shares(counts: sparse.csr_matrix) -> np.ndarray:
+def shares(sums: GeneSums) -> np.ndarray:
     """Return each gene's share of all counts; half a count more, so that none is 0. (G,)."""
-    totals = _totals(counts)
+    totals = sums.totals + 0.5
     return totals / totals.sum()
 
 
-def rates(counts: sparse.csr_matrix, library: np.ndarray) -> np.ndarray:
-    """Return each gene's counts per unit of the size factors, (N,); half a count more. (G,)."""
-    return _totals(counts) / library.sum()
+def rates(sums: GeneSums) -> np.ndarray:
+    """Return each gene's counts per unit of the size factors; half a count more. (G,)."""
+    return (sums.totals + 0.5) / sums.library
 
 
-def _totals(counts: sparse.csr_matrix) -> np.ndarray:
-    return np.asarray(counts.sum(axis=0, dtype=float)).ravel() + 0.5
-
-
-def theta_by_moments(counts: sparse.csr_matrix, library: np.ndarray | None = None) -> np.ndarray:
+def theta_by_moments(sums: GeneSums) -> np.ndarray:
     """Estimate each gene's θ as if all cells had the same shares.
 
     Args:
-        counts: (N, G), raw counts with at least one in each cell, as from ``count_matrix``.
-        library: (N,), size factors; the cells' totals when left out.
+        sums: of raw counts, with at least one in each cell.
 
     Returns:
         (G,), inverse dispersions within 1 and 10; 10 for a gene without counts.
 
     """
-    n_cells, n_genes = counts.shape
-    library = counts @ np.ones(n_genes) if library is None else library  # (N,)
-    share = counts.T @ np.ones(n_cells) / library.sum()  # (G,)
-    squares = np.bincount(counts.indices, np.square(counts.data, dtype=float), n_genes)  # Σ x²
-    means_squared = share**2 * (library @ library)  # Σ (ℓρ)²
-    spread = squares - 2 * share * (counts.T @ library) + means_squared  # Σ (x − ℓρ)²
-    excess = spread - share * library.sum()
-    theta = np.full(n_genes, HIGHEST)
+    share = sums.totals / sums.library  # (G,)
+    means_squared = share**2 * sums.library_squares  # Σ (ℓρ)²
+    spread = sums.squares - 2 * share * sums.with_library + means_squared  # Σ (x − ℓρ)²
+    excess = spread - share * sums.library
+    theta = np.full(len(share), HIGHEST)
     np.divide(means_squared, excess, out=theta, where=excess > 0)
     return theta.clip(LOWEST, HIGHEST)
 
 
 def start(
-    bias: Tensor,
-    log_theta: Tensor | None,
-    counts: sparse.csr_matrix,
-    library: np.ndarray | None = None,
+    bias: Tensor, log_theta: Tensor | None, sums: GeneSums, *, with_size_factors: bool = False
 ) -> None:
     """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments.
 
     With size factors the bias is what the softplus turns into the rates: y = log(exp(rate) − 1).
     """
-    if library is None:
-        first = np.log(shares(counts))
-    else:
-        rate = rates(counts, library)
-        first = rate + np.log(-np.expm1(-rate))
+    rate = rates(sums)
+    first = rate + np.log(-np.expm1(-rate)) if with_size_factors else np.log(shares(sums))
     with torch.no_grad():
         bias.copy_(torch.from_numpy(first))
         if log_theta is not None:
-            log_theta.copy_(torch.from_numpy(theta_by_moments(counts, library)).log())
+            log_theta.copy_(torch.from_numpy(theta_by_moments(sums)).log())
 
 
 @contextmanager

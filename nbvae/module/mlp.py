@@ -1,6 +1,7 @@
-"""A multilayer perceptron with one hidden layer and an optional link function."""
+"""A multilayer perceptron with one hidden layer, or more, and an optional link function."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -38,12 +39,13 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class MLP(nn.Module):
-    """Linear → ReLU → Linear, then the link.
+    """Linear → ReLU → Linear, then the link; with more hidden layers, Linear → ReLU again.
 
     Args:
         n_input: length of an input row.
         n_output: length of an output row.
-        n_hidden: width of the hidden layer.
+        n_hidden: width of each hidden layer.
+        n_layers: how many hidden layers.
         link: what is applied to the output: ``None`` for nothing, a name from ``LINKS``, or any
             callable from tensor to tensor.
 
@@ -60,17 +62,18 @@ class MLP(nn.Module):
         n_output: int,
         *,
         n_hidden: int = 128,
+        n_layers: int = 1,
         link: str | Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         n_input = whole_number("n_input", n_input)
         n_output = whole_number("n_output", n_output)
         n_hidden = whole_number("n_hidden", n_hidden)
-        self.layers = nn.Sequential(
-            nn.Linear(n_input, n_hidden),
-            nn.ReLU(),
-            nn.Linear(n_hidden, n_output),
-        )
+        widths = [n_input, *[n_hidden] * whole_number("n_layers", n_layers)]
+        hidden: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            hidden += [nn.Linear(before, after), nn.ReLU()]
+        self.layers = nn.Sequential(*hidden, nn.Linear(n_hidden, n_output))
         self.link = _resolve(link)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ Shapes: N cells in a minibatch, G genes, K latent dimensions, C columns of covar
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -26,9 +27,9 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
-from nbvae.data.counts import count_matrix
 from nbvae.data.covariates import Covariates, as_covariates, covariates_from
 from nbvae.data.size_factors import size_factors_of
+from nbvae.data.store.cells import gene_sums
 from nbvae.module.checks import (
     a_key,
     check_design,
@@ -50,7 +51,8 @@ class NBVAE(nn.Module):
     Args:
         n_genes: G, the number of genes in a row of counts.
         n_latent: K, the length of z.
-        n_hidden: width of the hidden layer of the networks.
+        n_hidden: width of the hidden layers of the networks.
+        n_layers: how many hidden layers each network has.
         likelihood: "nb", "poisson" or "zinb" (zero-inflated NB), a name from ``LIKELIHOODS``.
         covariates: from ``Covariates.of(adata, "batch", …)``; the decoder is told them.
         encode_covariates: tell the encoders, too.
@@ -74,6 +76,7 @@ class NBVAE(nn.Module):
         n_latent: int = 10,
         *,
         n_hidden: int = 128,
+        n_layers: int = 1,
         likelihood: str = "nb",
         covariates: Covariates | None = None,
         encode_covariates: bool = False,
@@ -82,7 +85,9 @@ class NBVAE(nn.Module):
         super().__init__()
         self.n_genes = n_genes = whole_number("n_genes", n_genes)
         self.n_latent = n_latent = whole_number("n_latent", n_latent)
-        self.n_hidden = n_hidden = whole_number("n_hidden", n_hidden)
+        self.n_hidden = whole_number("n_hidden", n_hidden)
+        self.n_layers = whole_number("n_layers", n_layers)
+        network = partial(MLP, n_hidden=self.n_hidden, n_layers=self.n_layers)
         self.likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
         self.covariates = None if covariates is None else as_covariates(covariates)
         self.encode_covariates = may_encode(encode_covariates, self.covariates)
@@ -93,16 +98,14 @@ class NBVAE(nn.Module):
 
         # p(x | z, ℓ): the shares of the genes given z, and one inverse dispersion per gene
         n_decoded = n_latent + n_columns
-        self.decoder = MLP(n_decoded, n_genes, n_hidden=n_hidden, link=self.decoder_link)
+        self.decoder = network(n_decoded, n_genes, link=self.decoder_link)
         self.log_theta = nn.Parameter(torch.randn(n_genes)) if self.likelihood.has_theta else None
-        self.dropout_decoder = (
-            MLP(n_decoded, n_genes, n_hidden=n_hidden) if self.likelihood.has_dropout else None
-        )
+        self.dropout_decoder = network(n_decoded, n_genes) if self.likelihood.has_dropout else None
 
         # q(z | x): a normal distribution, its mean and its log-variance given the counts
         n_encoded = n_genes + n_columns * self.encode_covariates
-        self.mean_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
-        self.logvar_encoder = MLP(n_encoded, n_latent, n_hidden=n_hidden)
+        self.mean_encoder = network(n_encoded, n_latent)
+        self.logvar_encoder = network(n_encoded, n_latent)
         for encoder in (self.mean_encoder, self.logvar_encoder):
             encoder.store_by_input()  # a gene's weights side by side in memory
 
@@ -114,6 +117,7 @@ class NBVAE(nn.Module):
         *,
         layer: str | None = None,
         n_hidden: int = 128,
+        n_layers: int = 1,
         likelihood: str = "nb",
         covariates: Covariates | str | Sequence[str] | None = None,
         encode_covariates: bool = False,
@@ -129,10 +133,11 @@ class NBVAE(nn.Module):
         The module remembers the genes' names, and the layer, and finds them in any AnnData.
 
         Args:
-            adata: the raw counts that the module will be trained on.
+            adata: the raw counts that the module will be trained on, or a store of them.
             n_latent: as in ``NBVAE``, like all that follow but ``layer``.
             layer: the layer that holds the counts; ``X`` when left out.
             n_hidden: width of the hidden layers.
+            n_layers: how many hidden layers.
             likelihood: "nb", "poisson" or "zinb".
             covariates: what the decoder is told beside z: columns of ``obs``, as in
                 ``["batch", "donor", "percent_mito"]``, or ``Covariates``.
@@ -145,13 +150,15 @@ class NBVAE(nn.Module):
             TypeError, ValueError: as in ``NBVAE``.
 
         """
-        counts = count_matrix(adata, layer=layer)
+        library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
+        sums = gene_sums(adata, layer=layer, library=library)
         told = covariates_from(adata, covariates)
         with seeded(seed):
             module = cls(
                 adata.n_vars,
                 n_latent,
                 n_hidden=n_hidden,
+                n_layers=n_layers,
                 likelihood=likelihood,
                 covariates=told,
                 encode_covariates=encode_covariates,
@@ -159,8 +166,8 @@ class NBVAE(nn.Module):
             )
         module.genes = tuple(map(str, adata.var_names))
         module.layer = None if layer is None else str(layer)
-        library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
-        start(module.decoder.output_layer.bias, module.log_theta, counts, library)
+        bias, log_theta = module.decoder.output_layer.bias, module.log_theta
+        start(bias, log_theta, sums, with_size_factors=library is not None)
         return module
 
     def save(self, path: str | Path) -> None:
@@ -257,8 +264,8 @@ class NBVAE(nn.Module):
             noise: (N, K), to fix the draw of z.
 
         """
-        check_library(library, len(x), self.size_factor_key)
         inference = self.inference(x, covariates=covariates, noise=noise)
+        check_library(library, len(x), self.size_factor_key)
         library = x.sum(dim=-1, keepdim=True) if library is None else library  # (N, 1)
         generative = self.generative(inference.z, library, covariates=covariates)
         return self.loss(x, inference, generative, kl_weight=kl_weight)

@@ -30,7 +30,7 @@ def save(module: NBVAE, path: str | Path) -> None:
     content = {
         "format": FORMAT,
         "class": type(module).__name__,
-        "arguments": _arguments_of(module),
+        "arguments": arguments_of(module),
         "covariates": module.covariates and module.covariates.stored(),
         "genes": genes_of(module),
         "layer": module.layer,
@@ -63,12 +63,12 @@ def load(cls: Any, path: str | Path) -> Any:
     return module
 
 
-def _arguments_of(module: NBVAE) -> dict[str, Any]:
+def arguments_of(module: NBVAE) -> dict[str, Any]:
     """Collect what the module was built with, but for its covariates."""
     named = [name for name, known in LIKELIHOODS.items() if known == module.likelihood]
     if not named:
         raise ValueError(f"This module's likelihood has no name in LIKELIHOODS. {CHANGED}")
-    names = ("n_genes", "n_latent", "n_hidden", "encode_covariates", "size_factor_key")
+    names = ("n_genes", "n_latent", "n_hidden", "n_layers", "encode_covariates", "size_factor_key")
     return {**{name: getattr(module, name) for name in names}, "likelihood": named[0]}
 
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from nbvae.train import ranks
+
 
 def pick_device(name: str) -> torch.device:
     """Resolve "auto" to CUDA where there is one, else to the CPU; other names have to be there.
@@ -18,7 +20,9 @@ def pick_device(name: str) -> torch.device:
     """
     have = _devices()
     if name == "auto":
-        return torch.device("cuda" if "cuda" in have else "cpu")
+        name = "cuda" if "cuda" in have else "cpu"
+    if name == "cuda" and name in have and ranks.size() > 1:  # a GPU each
+        return torch.device("cuda", ranks.local_rank())
     if name not in have:
         raise ValueError(
             f"There is no device {name!r}: PyTorch finds {', '.join(map(repr, have))} on this "

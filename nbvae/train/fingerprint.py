@@ -14,6 +14,7 @@ from torch import nn
 
 from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable
+from nbvae.data.store.cells import StoredCounts
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
@@ -52,12 +53,10 @@ def fingerprint(
     labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
     told = [] if covariates is None else covariates.stored()
     design = np.empty((0, 0)) if table.design is None else table.design
-    starts = table.counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
-    genes = table.counts.indices.astype(np.int32, copy=False)
     return {
         "module": described(module),
         "genes": [_of_words(map(str, table.genes))],
-        "counts": [_of_numbers(starts, genes, table.counts.data)],
+        "counts": [_of_counts(table)],
         "covariates": [_of_words(told), _of_numbers(design)],
         "library": [] if table.size_factors is None else [_of_numbers(table.size_factors)],
         "labels": [_of_words(labels)],
@@ -135,6 +134,16 @@ def _word(value: object) -> str:
     if isinstance(value, (bool, int, float, str)):
         return repr(value)
     return getattr(value, "__qualname__", type(value).__name__) if callable(value) else ""
+
+
+def _of_counts(table: CellTable) -> str:
+    """Digest the counts; those of a store were when it was written."""
+    counts = table.counts
+    if isinstance(counts, StoredCounts):
+        columns = np.arange(counts.n_stored) if counts.columns is None else counts.columns
+        return f"{counts.fingerprint} {_of_numbers(columns)}"
+    starts = counts.indptr.astype(np.int64)  # scipy may store the same in 32 bits or 64
+    return _of_numbers(starts, counts.indices.astype(np.int32, copy=False), counts.data)
 
 
 def _of_words(words: Iterable[object]) -> str:

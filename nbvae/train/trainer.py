@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from torch import Tensor
 from tqdm import tqdm
 
 from nbvae.data.minibatches import CellTable, Minibatch
@@ -22,13 +21,15 @@ from nbvae.module.fast import loss_of
 from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
+from nbvae.train import ranks
 from nbvae.train.checkpoint import check_fits, complete, weights_of
-from nbvae.train.device import DeviceEpochs, epochs_on_device
+from nbvae.train.device import epochs_on_device
 from nbvae.train.divergence import broken_terms, diverged
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.fingerprint import fingerprint
-from nbvae.train.history import as_history
+from nbvae.train.history import as_history, sums_of_terms
 from nbvae.train.settings import TrainerSettings
+from nbvae.train.shared import Epochs, epochs_on_ranks
 from nbvae.train.state import TrainingState
 
 FORMAT = "nbvae checkpoint 5"
@@ -118,9 +119,12 @@ class Trainer:
         over; without held-out cells, the last ones. Ctrl-C ends training early in the same way.
         The same settings, module and counts give the same weights, bit for bit, on a CPU.
 
+        Under ``torchrun`` all processes train one module, each a part of every minibatch, on a GPU
+        or a core of its own; all end with the same weights, and the first one writes checkpoints.
+
         Args:
             module: trained in place and left on the device it was trained on.
-            adata: raw counts, cells × genes.
+            adata: raw counts, cells × genes; or a store of them, from ``open_store``.
             layer: the layer that holds the counts; ``X`` when left out.
             checkpoint: a file that gets the state of the run after each epoch. If it is there
                 already, the run resumes from it, and ends with the very weights that it would
@@ -137,9 +141,10 @@ class Trainer:
                 genes, labels, covariates, or another module.
             OSError: the checkpoint can't be written; this is said before the first epoch.
             TrainingDivergedError: a term of the loss is not finite any more.
+            RankError: under ``torchrun``, another process is gone, or has other data or settings.
 
         """
-        with use_threads(self.settings.threads):
+        with use_threads(self.settings.threads), ranks.one_fate():
             state, table, n_epochs = self._start(module, adata, layer, checkpoint)
             try:
                 with reproducible():
@@ -180,6 +185,7 @@ class Trainer:
         if checkpoint is not None:
             identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
         module.to(device)
+        ranks.start_alike(module, held_out)
         state = TrainingState(module, settings, identity)
         if checkpoint is not None and Path(checkpoint).exists():
             state.resume(checkpoint)
@@ -194,8 +200,9 @@ class Trainer:
         checkpoint: str | Path | None,
     ) -> None:
         """Run the epochs that are left: train, evaluate, decide, save."""
-        progress = self.settings.progress
-        on_device = epochs_on_device(state, table, self.train_cells, self.held_out_cells)
+        progress = self.settings.progress if ranks.first() else False
+        cells = table, self.train_cells, self.held_out_cells
+        elsewhere = epochs_on_ranks(state, *cells) or epochs_on_device(state, *cells)
         with tqdm(
             total=n_epochs,
             initial=state.epoch,
@@ -204,10 +211,10 @@ class Trainer:
             disable=None if progress is None else not progress,
         ) as bar:
             while not state.stopped:
-                train = self._train_epoch(state, table, n_epochs, on_device)
-                held_out = self._evaluate(state, table, on_device)
+                train = self._train_epoch(state, table, n_epochs, elsewhere)
+                held_out = self._evaluate(state, table, elsewhere)
                 self._end_epoch(state, train, held_out, n_epochs)
-                if checkpoint is not None:
+                if checkpoint is not None and ranks.first():
                     state.save(checkpoint)
                 bar.set_postfix_str(f"−ELBO {train.neg_elbo:.1f}, held out {held_out.neg_elbo:.1f}")
                 bar.update()
@@ -217,23 +224,23 @@ class Trainer:
         state: TrainingState,
         table: CellTable,
         n_epochs: int,
-        on_device: DeviceEpochs | None,
+        elsewhere: Epochs | None,
     ) -> Elbo:
         """Meet each training cell once, in a new order. Returns means over the epoch."""
         settings, module = self.settings, state.module
         module.train()
         rng = np.random.default_rng([settings.seed, state.epoch])
         noise_seed = int(rng.integers(2**63))
-        order = rng.permutation(self.train_cells)
+        order = table.shuffled(self.train_cells, settings.batch_size, rng)
         plan = settings.plan(state.epoch, n_epochs, len(order))
-        if on_device is not None:
-            sums = on_device.train(order, plan, noise_seed)
+        if elsewhere is not None:
+            sums = elsewhere.train(order, plan, noise_seed)
         else:
             torch.manual_seed(noise_seed)
             sums = torch.zeros(2, dtype=torch.float64)
             minibatches = table.minibatches(order, settings.batch_size, device_of(module))
             for step, minibatch in enumerate(minibatches):
-                sums += _sums_of_terms(self._train_step(state, minibatch, step, *plan[step]))
+                sums += sums_of_terms(self._train_step(state, minibatch, step, *plan[step]))
             if not all(torch.isfinite(weights).all() for weights in module.parameters()):
                 raise diverged("weights", state.epoch, step)
         reconstruction, kl = (sums / len(order)).tolist()
@@ -256,14 +263,12 @@ class Trainer:
         state.update_weights(learning_rate)
         return output
 
-    def _evaluate(
-        self, state: TrainingState, table: CellTable, on_device: DeviceEpochs | None
-    ) -> Elbo:
+    def _evaluate(self, state: TrainingState, table: CellTable, elsewhere: Epochs | None) -> Elbo:
         """Estimate the ELBO of the held-out cells, with the same noise after each epoch."""
         if not len(self.held_out_cells):
             return NOT_HELD_OUT
-        if on_device is not None:
-            return on_device.evaluate()
+        if elsewhere is not None:
+            return elsewhere.evaluate()
         return elbo(state.module, table, indices=self.held_out_cells, seed=self.settings.seed)
 
     def _end_epoch(self, state: TrainingState, train: Elbo, held_out: Elbo, n_epochs: int) -> None:
@@ -332,9 +337,3 @@ class Trainer:
             check_fits(module, content, path)
         module.load_state_dict(content["weights"])
         return trainer
-
-
-def _sums_of_terms(output: LossOutput) -> Tensor:
-    """Sum the reconstruction term and the KL over a minibatch. (2,), float64, on the CPU."""
-    terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
-    return terms.detach().cpu().double()  # off the device first: MPS has no doubles

@@ -61,6 +61,8 @@ SIZED = {
     "n_genes": lambda n: NBVAE(n_genes=n),
     "n_latent": lambda n: NBVAE(8, n_latent=n),
     "n_hidden": lambda n: NBVAE(8, n_hidden=n),
+    "n_layers": lambda n: NBVAE(8, n_layers=n),
+    "layers": lambda n: MLP(8, 8, n_layers=n),
     "n_input": lambda n: MLP(n, 8),
     "n_output": lambda n: MLP(8, n),
 }

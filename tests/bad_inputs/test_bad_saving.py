@@ -64,6 +64,7 @@ KEPT = {
         8, covariates=Covariates((*w.covariates.columns, Number("age", 30.1, 7.0)))
     ),
     "with size factors": lambda w: NBVAE(8, size_factor_key=np.str_("depth"), **SIZES),
+    "of two hidden layers": lambda w: NBVAE.for_counts(w.adata, n_layers=2, **SIZES),
     "encoding donors": lambda w: NBVAE.for_counts(
         w.adata, covariates=w.covariates, encode_covariates=True, **SIZES
     ),

@@ -122,3 +122,10 @@ def test_the_floor(quoted):
     times = column("Floor", "step ÷ floor", "data").astype(float)
     for name, factor in quoted["FLOOR"].items():
         assert factor == pytest.approx(times[SETS[name]], abs=0.05)
+
+
+def test_where_the_time_goes(quoted):
+    columns = ("log-gammas and digammas", "matrix products", "Adam, at least", "everything else")
+    measured = [column("Where the time goes", name, "rival") for name in columns]
+    for rival, shares in quoted["PROFILE"].items():
+        assert [f"{share}%" for share in shares] == [shown[rival] for shown in measured]

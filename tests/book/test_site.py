@@ -60,7 +60,14 @@ def sample_book(folder, address):
     """Write a project with one chapter and this project's settings."""
     (folder / "book" / "assets").mkdir(parents=True)
     shutil.copytree(ROOT / "tools", folder / "tools")
-    for asset in ("custom.css", "pages.js", "favicon.svg"):
+    for asset in (
+        "custom.css",
+        "links.js",
+        "pages.js",
+        "search.js",
+        "favicon.svg",
+        "latent_umap.png",
+    ):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     config, n = re.subn(r"(\n  url: ).*", rf'\1"{address}"', config)
@@ -158,6 +165,28 @@ def test_buttons_follow_the_address(sample_page):
     assert (link in html) == bool(address)
     assert ("/issues/new" in html) == bool(address)
     assert "github.com/executablebooks/jupyter-book" not in html
+
+
+def test_a_mistake_is_reported_with_its_page_if_there_is_an_address(sample_page):
+    address, html = sample_page
+    assert ("Report a mistake" in html) == bool(address)
+    if address:
+        assert f"{address}/issues/new?title=Mistake%20in%20book/01_sample" in html
+
+
+def test_an_address_is_told_to_others(tmp_path):
+    project = sample_book(tmp_path / "project", ADDRESS)
+    config = (project / "_config.yml").read_text(encoding="utf-8")
+    pages = "https://someone.github.io/nbvae/"
+    config = config.replace('baseurl: ""', f'baseurl: "{pages}"')
+    (project / "_config.yml").write_text(config, encoding="utf-8")
+    site = build(project, tmp_path / "out")
+    html = (site / "book" / "01_sample.html").read_text(encoding="utf-8")
+    assert f'<link rel="canonical" href="{pages}book/01_sample.html"' in html
+    assert f'<meta property="og:image" content="{pages}_static/latent_umap.png">' in html
+    assert (site / "_static" / "latent_umap.png").exists()
+    assert f"<loc>{pages}book/01_sample.html</loc>" in (site / "sitemap.xml").read_text()
+    assert f'<base href="{pages}">' in (site / "404.html").read_text(encoding="utf-8")
 
 
 def test_sample_page_is_complete(tmp_path):

@@ -11,9 +11,10 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae import NBVAE, evaluation, nb_log_prob
-from nbvae.teaching import living
+from nbvae import NBVAE, evaluation, expression, nb_log_prob
+from nbvae.teaching import Work, living
 from nbvae.teaching.living.figure import FOLDER, SHARED
+from nbvae.teaching.living.speed import KINDS
 
 THETA = 5.0
 
@@ -73,9 +74,77 @@ def untrained():
     return model.eval()
 
 
+def differences():
+    """Two comparisons of the table's kinds by that model."""
+    return {
+        (one, two): expression.differential_expression(
+            untrained(), table(), one, two, groupby="cell_type", n_samples=200
+        )
+        for one, two in (("A", "B"), ("A", "C"))
+    }
+
+
+LINEAGE = np.arange(60) % 2
+SHARES, EPOCHS = (0.5, 0.0), (1, 5, 20)
+
+
+def dealt(share):
+    """Which experiment each cell is from: at a share of 0 that is its lineage."""
+    lot = np.random.default_rng(4).random(60)
+    return np.where(LINEAGE == 1, lot >= share, lot >= 1 - share).astype(int)
+
+
+def places():
+    """A map for each share, model and epoch: two clouds that part as training goes on."""
+    rng = np.random.default_rng(5)
+    return {
+        share: {
+            name: [
+                rng.normal(size=(60, 2)) + apart * epoch * LINEAGE[:, None] / 10 for epoch in EPOCHS
+            ]
+            for name, apart in (("not told", 2.0), ("told", 0.7))
+        }
+        for share in SHARES
+    }
+
+
 SHOWN = [f"GENE{g}" for g in range(8)]
 LIBRARY = np.linspace(300, 1200, 80).round()
 COUNTS = np.random.default_rng(1).negative_binomial(2, 2 / (2 + 0.01 * LIBRARY))
+
+
+def drawn(seed, test=0.0, train=0.0):
+    """Sixty draws of three genes."""
+    rng = np.random.default_rng(seed)
+    means = rng.gamma(0.4, 6.0, (60, 3))
+    return living.Drawn(means, rng.poisson(means), test, train)
+
+
+PRIORS = {"N(0, I)": drawn(1, 665.1, 640.3), "10 components": drawn(2, 663.2, 639.1)}
+
+
+def watched():
+    """A run with a negative binomial and one with Poisson counts, of that table."""
+    runs = {"all is well": "nb", "no scatter": "poisson"}
+    for name, likelihood in runs.items():
+        module = NBVAE.for_counts(table(), seed=0, likelihood=likelihood)
+        runs[name] = living.Watched(device="cpu").watch(module, table())
+    return runs
+
+
+SIGNS = {"all is well": "Nothing is wrong.", "no scatter": "θ is infinite."}
+
+SCORES = {
+    name: dict(zip(("reported", "true", "kl", "sd", "ari"), numbers, strict=True))
+    for name, numbers in {
+        "correct": (667.25, 668.5, 11.25, 0.39, 0.5),
+        "no draw": (658.0, 1124.0, 1.5, 1.0, 0.5),
+        "mean for sum": (727.0, 727.5, 0.0, 1.0, 0.0),
+        "mixed meanings": (665.0, 671.0, 14.0, 0.24, 0.5),
+        "a constant in the logarithms": (667.0, 668.0, 11.0, 0.39, 0.5),
+        "a draw without a way back": (690.0, 691.0, 1.0, 0.9, 0.2),
+    }.items()
+}
 
 
 def several_maps():
@@ -102,6 +171,51 @@ def expected():
 
 PLANE = np.random.default_rng(5).normal(size=(60, 2))
 
+
+def rows_of_a_file():
+    """300 rows: two kinds of cells, and two of what should go."""
+    rng = np.random.default_rng(3)
+    kinds = np.repeat(["T", "Monocyte", "empty", "doublet"], [160, 100, 20, 20])
+    library = np.rint(
+        rng.lognormal(7.3, 0.5, 300) * np.repeat([1, 0.8, 0.2, 2], [160, 100, 20, 20])
+    )
+    return {
+        "library": library,
+        "detected": np.rint(3.5 * library**0.55),
+        "mito": rng.beta(4, 150, 300).astype(np.float32),
+        "kinds": kinds,
+        "bad": ["empty", "doublet"],
+    }
+
+
+def scores_of_genes():
+    """The sample table's genes, ranked by two scores."""
+    counts = table().X.toarray()
+    return {
+        "names": list(table().var_names),
+        "mean": counts.mean(0),
+        "scores": {"ratio": counts.var(0) / counts.mean(0), "variance": counts.var(0)},
+        "markers": SHOWN[:5],
+        "start": 12,
+        "agreement": {10: [0.7, 0.6], 30: [0.9, 0.9]},
+    }
+
+
+def steps_of_training():
+    """What four steps compute, each number another."""
+    steps = {}
+    for i, likelihood in enumerate(("textbook", "by hand")):
+        for j, layer in enumerate(("dense", "sparse")):
+            work = steps[likelihood, layer] = Work()
+            work.calls = 100 + 10 * i + j
+            work.numbers.update({k: 1000 * (5 - 4 * i + n + 100 * j) for n, k in enumerate(KINDS)})
+    return steps
+
+
+MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
+MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
+PARTS = ("log-gammas", "products", "Adam", "the rest")
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -114,9 +228,24 @@ FIGURES = {
     "many_maps": lambda: living.many_maps(
         table(), latent(), several_maps(), ("two components", PLANE), SHOWN[:2], cell=3
     ),
+    "prior_draws": lambda: living.prior_draws(["CD79A", "LST1", "NKG7"], drawn(0), PRIORS),
     "q_by_hand": lambda: living.q_by_hand(CELLS),
     "calibration": lambda: living.calibration(*expected(), {"GENE0": 0, "GENE4": 4}),
+    "two_experiments": lambda: living.two_experiments(
+        places(),
+        {share: dealt(share) for share in SHARES},
+        LINEAGE,
+        EPOCHS,
+        lineages=("lymphocytes", "myeloid cells"),
+    ),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
+    "quality_control": lambda: living.quality_control(**rows_of_a_file()),
+    "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
+    "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),
+    "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, PARTS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
+    "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
+    "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),
 }
 
 

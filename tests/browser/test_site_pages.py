@@ -9,18 +9,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from building import build
 from hands import PHONE
-from notebooks import ROOT
+from notebooks import ROOT, chapters
 
 pytestmark = pytest.mark.slow
-PAGES = {
-    "intro": 1, "01_counts": 1, "02_negative_binomial": 1, "03_generative_model": 1,
-    "04_inference": 3,
-}  # fmt: skip
+PAGES = {"intro": 1} | {
+    path.stem: count
+    for path in chapters()
+    if (count := path.read_text(encoding="utf-8").count(" data-figure="))
+}
 LARGEST = 2_000_000  # bytes that a page loads, unpacked; MathJax is 0.8 million of them
 LARGEST_SCRIPT = 80_000  # of the book's own
 NOT_OURS = re.compile(r"mathjax|bootstrap|theme|toggle|clipboard|copybutton|design-tabs|doctools"
                       r"|sphinx_highlight|documentation_options")  # fmt: skip
-ALL = sorted(path.stem for path in [*ROOT.glob("book/*.ipynb"), ROOT / "book" / "intro.md"])
+ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
 
@@ -86,14 +87,6 @@ def test_pictures_come_back_in_print(name, address, opened):
     page.emulate_media(media="print")
     assert all(image.is_visible() for image in hidden.all())
     assert not any(stage.is_visible() for stage in page.locator(OURS).all())
-
-
-def test_every_page_with_a_figure_is_looked_at(site):
-    found = {
-        path.stem: path.read_text(encoding="utf-8").count('class="nbvae-living"')
-        for path in site.glob("book/*.html")
-    }
-    assert {name: count for name, count in found.items() if count} == PAGES
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -173,3 +166,62 @@ def test_solutions_are_named_and_open_in_print(address, opened):
     assert closed.count() == 0
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert closed.count() == before
+
+
+def test_a_name_shows_what_it_means_under_pointer_and_focus(address, opened):
+    page = opened(f"{address}/book/04_inference.html").page
+    page.wait_for_function("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    preview = page.locator("#preview")
+    link = page.locator("a.see[data-see='equation-4-5']").first
+    link.hover()
+    preview.wait_for()
+    preview.locator("mjx-container").first.wait_for()
+    assert link.get_attribute("aria-describedby") == "preview"
+    page.keyboard.press("Escape")
+    assert not preview.is_visible()
+    page.mouse.move(0, 0)
+    term = page.locator("a.term").first
+    page.evaluate("document.querySelector('a.term').focus({focusVisible: true})")
+    preview.wait_for()
+    assert term.inner_text().lower()[:3] in preview.inner_text().lower()
+    page.keyboard.press("Tab")
+    assert term.get_attribute("aria-describedby") is None
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(width, address, opened):
+    page = opened(f"{address}/book/04_inference.html", viewport={"width": width, "height": 900})
+    page.page.evaluate(REVEAL)
+    page.page.wait_for_load_state("networkidle")
+    page.page.wait_for_function("document.querySelector('mjx-container')")
+    page.page.wait_for_timeout(1000)
+    cut = """() => [...document.querySelectorAll('div.math, .bd-article pre')].filter(
+      e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+           && !(e.matches('.too-wide') && e.tabIndex === 0 && e.ariaLabel)).length"""
+    assert page.page.evaluate(cut) == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("start", ["file", "http"])
+def test_the_search_finds_sections_and_shows_prose(start, address, site, opened):
+    root = address if start == "http" else site.as_uri()
+    page = opened(f"{root}/search.html?q=score+function")
+    first = page.page.locator("ol.found li").first
+    first.wait_for()
+    assert "#" in first.locator("a").get_attribute("href")
+    assert "score" in first.inner_text().lower()
+    assert "import " not in page.page.locator("ol.found").inner_text()
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["notation", "01_counts"])
+def test_tables_have_contrast(name, theme, address, opened):
+    page = opened("about:blank")
+    page.context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
+                                 f"localStorage.setItem('theme', '{theme}')")  # fmt: skip
+    page.page.goto(f"{address}/book/{name}.html")
+    page.page.evaluate(REVEAL)
+    rules = {"runOnly": ["color-contrast", "scrollable-region-focusable", "empty-table-header"]}
+    found = Axe().run(page.page, context="article", options=rules).response["violations"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "by default": {},
     "encoding": {"encode_covariates": True, "gene_likelihood": "nb"},
     "Poisson": {"gene_likelihood": "poisson", "use_batch_norm": "encoder", "n_latent": 5},
+    "deep": {"n_layers": 3, "deeply_inject_covariates": False, "encode_covariates": True},
     "plain": {"gene_likelihood": "nb", "use_batch_norm": "none", "dropout_rate": 0, "n_hidden": 32},
 }
 
@@ -37,8 +38,8 @@ def cells(sample):
     sample.obs["run"] = np.array(["new", "old", "third"])[rng.integers(3, size=n)]
     sample.obs["donor"] = np.array(["d2", "d1"])[rng.integers(2, size=n)]
     sample.obs["site"] = "here"
-    sample.obs["percent_mito"] = rng.gamma(4, size=n)
-    sample.obs["age"] = rng.normal(50, 10, size=n)
+    sample.obs["percent_mito"] = rng.gamma(4, size=n) / 4
+    sample.obs["age"] = rng.normal(size=n)  # in tens of years; of 50, μ falls below their 1e-8
     total = np.asarray(sample.X.sum(axis=1)).ravel()
     sample.obs["depth"] = total * rng.gamma(50, 0.1, size=n) / total.mean()
     sample.layers["counts"] = sample.X.copy()
@@ -119,7 +120,8 @@ def test_the_trainers_shortcut_knows_it(cells):
     ("arguments", "words"),
     [
         ({"dispersion": "gene-cell"}, "dispersion='gene-cell'"),
-        ({"n_layers": 2}, "n_layers=2"),
+        ({"n_layers": 2}, "deeper layers of its decoder"),
+        ({"n_layers": 2, "encode_covariates": True}, "deeper layers of its z_encoder"),
         ({"latent_distribution": "ln"}, "latent_distribution='ln'"),
         ({"use_observed_lib_size": False}, "use_observed_lib_size=False"),
         ({"log_variational": False}, "log_variational=False"),
@@ -127,7 +129,7 @@ def test_the_trainers_shortcut_knows_it(cells):
         ({"batch_representation": "embedding"}, "batch_representation='embedding'"),
         ({"gene_likelihood": "normal"}, "gene_likelihood='normal'"),
         ({"var_activation": torch.nn.functional.softplus}, "var_activation"),
-        ({"n_layers": 2, "dispersion": "gene-cell"}, "dispersion='gene-cell'.*; n_layers=2"),
+        ({"n_layers": 2, "dispersion": "gene-cell"}, "dispersion='gene-cell'.*; .*deeper layers"),
     ],
     ids=str,
 )

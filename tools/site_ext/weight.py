@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 NEEDLESS = re.compile(
     r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>'
     r'|\s*<link rel="preload" as="font"[^>]*/fontawesome/[^>]*>'
+    r'|\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>'
     r'|\n *<span class="c1">### (?:BEGIN|END) SOLUTION</span>'  # the student edition's marks
 )
 NAME = r"[A-Za-z_][\w-]*"
@@ -123,7 +124,8 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     pages = [path for path in out.rglob("*.html") if static not in path.parents]
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        page.write_text(NEEDLESS.sub("", text), encoding="utf-8")
+        text = NEEDLESS.sub("", text).replace('data-theme="auto"', 'data-theme="light"', 1)
+        page.write_text(text, encoding="utf-8")  # without scripts, "auto" is neither of the two
     shrink_pictures(out / "_images")
     scripts = [path for path in static.rglob("*.js") if "mathjax" not in path.parts]
     names = names_in([*pages, *(s for s in scripts if "fontawesome" not in s.parts)])

@@ -139,6 +139,7 @@
     for (const [value, label] of options.options) {
       const input = living.el("input", { type: "radio", name: group, value });
       input.checked = value === options.value;
+      if (label.length < 3) input.setAttribute("aria-label", `${options.label} ${label}`);
       input.addEventListener("change", () => options.on(value));
       living.add(set, "label", {}, input, living.el("span", {}, label));
     }
@@ -352,7 +353,7 @@
 
   /* A chart with a row for each name, such as genes. chart.draw(paint) calls paint(pen, rows),
      where rows[i] is { y, top, bottom }, in pixels. */
-  living.rows = (parent, { label, names, x, row = 24, left = 68 }) => {
+  living.rows = (parent, { label, names, x, row = 24, left = 68, ink = "gene" }) => {
     const chart = living.chart(parent, {
       label, x, y: { domain: [0, 1], hidden: true }, height: names.length * row + 52,
       margin: { left, top: 8, right: 16, bottom: 44 },
@@ -364,14 +365,14 @@
         return { y, top: y - row * 0.3, bottom: y + row * 0.3 };
       });
       names.forEach((name, i) =>
-        pen.text(pen.left - 10, places[i].y + 4, name, "gene", "end"));
+        pen.text(pen.left - 10, places[i].y + 4, name, ink, "end"));
       paint(pen, places);
     });
     return chart;
   };
 
-  /* A chart over a canvas, for many points: chart.points(list) draws { x, y, ink, r } anew, and
-     again whenever the theme changes. */
+  /* A chart over a canvas, for many points: chart.points(list) draws { x, y, ink, r, open } anew,
+     and again whenever the theme changes; an open point is a ring. */
   living.scatter = (parent, spec) => {
     const box = living.add(parent, "div", { class: "lv-scatter" });
     const canvas = living.add(box, "canvas", { "aria-hidden": "true" });
@@ -387,12 +388,13 @@
       brush.scale(sharp, sharp);
       const style = getComputedStyle(box);
       const colours = {};
-      for (const { x, y, ink, r = 3 } of list) {
+      brush.lineWidth = 1.5;
+      for (const { x, y, ink, r = 3, open } of list) {
         colours[ink] ||= style.getPropertyValue(`--lv-${ink}`);
-        brush.fillStyle = colours[ink];
+        brush.fillStyle = brush.strokeStyle = colours[ink];
         brush.beginPath();
         brush.arc(chart.pen.x(x), chart.pen.y(y), r, 0, 7);
-        brush.fill();
+        brush[open ? "stroke" : "fill"]();
       }
     };
     new MutationObserver(() => chart.points(last)).observe(document.documentElement, {

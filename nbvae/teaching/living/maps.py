@@ -10,7 +10,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
 from sklearn.neighbors import NearestNeighbors
 
-from nbvae.evaluation import Latent
+from nbvae import evaluation
 from nbvae.teaching.living.counts import LARGEST, whole
 from nbvae.teaching.living.figure import LivingFigure, packed
 from nbvae.teaching.living.states import kinds_of
@@ -20,7 +20,7 @@ NEAR = 15  # neighbours that lines lead to
 
 def many_maps(
     adata: AnnData,
-    latent: Latent,
+    latent: evaluation.Latent,
     maps: Mapping[int, Sequence[np.ndarray]],
     plane: tuple[str, np.ndarray],
     genes: Sequence[str],

@@ -1,0 +1,207 @@
+"""Where a store's counts come from: files of any size, a table in memory; read by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from anndata.utils import make_index_unique
+from scipy import sparse
+
+from nbvae._messages import note, shown
+from nbvae.data.counts import CountsError, count_matrix
+from nbvae.data.features import genes_among
+from nbvae.data.readers import is_zarr, read_file, reading
+from nbvae.data.sound import from_parts
+from nbvae.data.store.engine import read_table, the_zarr
+from nbvae.data.tenx import is_10x
+
+ENTRIES_AT_A_TIME = 2**22  # 30 to 100 MB, with what the checks take beside
+
+
+class Source(NamedTuple):
+    """A table of counts, of which some rows are read at a time."""
+
+    name: str
+    obs: pd.DataFrame
+    var: pd.DataFrame  # of the genes, each with a name of its own
+    rows: Any  # rows[start:stop] are counts of all columns that are stored
+    columns: np.ndarray | None  # those of the genes; None: all
+    n_entries: int  # that are stored, at most
+    layers: tuple[str, ...] = ()  # that could have been named
+    path: Path | None = None
+
+    def pieces(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
+        """Read and check all counts, piece by piece: the first row, and the counts from there.
+
+        Raises:
+            CountsError: as in ``read_counts``; which file, and which of its rows.
+
+        """
+        n_cells = len(self.obs)
+        step = max(1, ENTRIES_AT_A_TIME * n_cells // max(self.n_entries, 1))
+        for start in range(0, n_cells, step):
+            stop = min(start + step, n_cells)
+            yield start, self._checked(start, stop)
+
+    def _checked(self, start: int, stop: int) -> sparse.csr_matrix:
+        with self._readable():
+            stored = self.rows[start:stop]
+        stored = stored if self.columns is None else stored[:, self.columns]
+        try:
+            return count_matrix(AnnData(stored, obs=self.obs.iloc[start:stop], var=self.var))
+        except CountsError as error:
+            where = f"In {self.name}, rows from {start:,} on (here row 0): {error}"
+            others = f" The layers are: {shown(self.layers)}; layer= names one."
+            raise CountsError(where + (others if self.layers else "")) from error
+
+    def _readable(self) -> AbstractContextManager:
+        return nullcontext() if self.path is None else reading(self.path)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A sparse matrix in a file, row by row."""
+
+    data: Any
+    indices: Any
+    indptr: np.ndarray
+    n_columns: int
+
+    @classmethod
+    def of(cls, group: Any, n_columns: int) -> _Rows:
+        rows = cls(group["data"], group["indices"], group["indptr"][:], n_columns)
+        if not rows.data.shape[0] == rows.indices.shape[0] == rows.indptr[-1]:
+            raise ValueError("the rows do not end where the values do")
+        return rows
+
+    def __getitem__(self, some: slice) -> sparse.csr_matrix:
+        ends = self.indptr[some.start : some.stop + 1].astype(np.int64)
+        values = slice(int(ends[0]), int(ends[-1]))
+        data, indices = self.data[values], self.indices[values].astype(np.int32)
+        shape = some.stop - some.start, self.n_columns
+        return from_parts(data, indices, (ends - ends[0]).astype(np.int32), shape)
+
+
+def open_source(
+    source: str | Path | AnnData, number: int, *, layer: str | None, genome: str | None
+) -> Source:
+    """Look at a source; its counts are not read yet, save those of 10x folders and of AnnData.
+
+    Raises:
+        FileNotFoundError, PermissionError, CountsError: as in ``read_counts``.
+        KeyError: there is no such layer.
+        TypeError: it is neither a path nor an AnnData.
+
+    """
+    layer = None if layer == "X" else layer
+    if isinstance(source, AnnData):
+        return _in_memory(source, f"sources[{number}]", layer)
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            "write_store takes paths of .h5ad, .zarr and 10x files, or AnnData, not "
+            f"{type(source).__name__}."
+        )
+    path = Path(source).expanduser()
+    with reading(path):
+        group = _group(path)
+    if group is None:
+        return _in_memory(read_file(path, genome).adata, path.name, layer)
+    if "obs" in group:
+        _refuse_unknown(layer, group, path)
+    with reading(path):
+        if "obs" in group:
+            return _anndata(group, path, layer)
+        return _cell_ranger(group["matrix"], path, genome)
+
+
+def _group(path: Path) -> Any:
+    """Open what can be read by rows: AnnData's own formats, and Cell Ranger's .h5 since 3."""
+    if path.is_dir():
+        return the_zarr().open_group(path, mode="r") if is_zarr(path) else None
+    if not h5py.is_hdf5(path):
+        return None
+    file = h5py.File(path, "r")
+    is_anndata = {"obs", "var"} <= set(file) and "mod" not in file
+    if is_anndata or (is_10x(file) and "matrix" in file):
+        return file
+    file.close()
+    return None
+
+
+def _refuse_unknown(layer: str | None, group: Any, path: Path) -> None:
+    layers = shown(group["layers"]) if "layers" in group else ""
+    if layer is not None and (not layers or layer not in group["layers"]):
+        raise KeyError(f"{path.name} has no layer {layer!r}; its layers are: {layers or 'none'}.")
+    if layer is None and "X" not in group:
+        raise CountsError(f"{path.name} has no X. Its layers are: {layers or 'none'}.")
+
+
+def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
+    """Take a table as it is; a store, too, in the order that it has."""
+    from nbvae.data.store.cells import CellStore
+
+    if isinstance(adata, CellStore):
+        raise CountsError(f"{name} is a store already: name the files that it was made from.")
+    counts = count_matrix(adata, layer=layer)
+    return Source(name, adata.obs, _unique(adata.var), counts, None, counts.nnz)
+
+
+def _anndata(group: Any, path: Path, layer: str | None) -> Source:
+    """Look at AnnData's own formats."""
+    layers = tuple(group["layers"]) if "layers" in group else ()
+    stored = group["X"] if layer is None else group[f"layers/{layer}"]
+    obs, var = read_table(group, "obs"), _unique(read_table(group, "var"))
+    kind = stored.attrs.get("encoding-type", "array")
+    if kind == "csc_matrix":
+        raise CountsError(
+            f"{path.name} stores its counts gene by gene (CSC), so that no cell can be read by "
+            "itself. Write it cell by cell: adata.X = adata.X.tocsr(), then adata.write_h5ad(…)."
+        )
+    is_sparse = kind == "csr_matrix"
+    rows = _Rows.of(stored, len(var)) if is_sparse else stored
+    n_entries = rows.data.shape[0] if is_sparse else len(obs) * len(var)
+    others = tuple(name for name in layers if name != layer)
+    return Source(path.name, obs, var, rows, None, n_entries, others, path)
+
+
+def _cell_ranger(group: h5py.Group, path: Path, genome: str | None) -> Source:
+    """Look at Cell Ranger's .h5: genes × cells by column, which is cells × genes by row."""
+    features = group["features"]
+    var = pd.DataFrame(
+        {"gene_ids": features["id"].asstr()[:], "column": np.arange(len(features["id"]))},
+        index=make_index_unique(pd.Index(features["name"].asstr()[:])),
+    )
+    for column, field in {"feature_types": "feature_type", "genome": "genome"}.items():
+        if field in features:
+            var[column] = features[field].asstr()[:]
+    if genome is not None:
+        var = _of_genome(var, genome)
+    kept = genes_among(AnnData(var=var)).var
+    obs = pd.DataFrame(index=pd.Index(group["barcodes"].asstr()[:]))
+    rows = _Rows.of(group, len(features["id"]))
+    columns = None if len(kept) == rows.n_columns else kept["column"].to_numpy()
+    var = kept.drop(columns="column")
+    return Source(path.name, obs, var, rows, columns, rows.data.shape[0], (), path)
+
+
+def _of_genome(var: pd.DataFrame, genome: str) -> pd.DataFrame:
+    known = sorted(set(var["genome"])) if "genome" in var else []
+    if genome not in known:
+        raise CountsError(f"There is no genome {genome!r}; there are: {shown(known) or 'none'}.")
+    return var[var["genome"] == genome]
+
+
+def _unique(var: pd.DataFrame) -> pd.DataFrame:
+    """Give each gene a name of its own: "-1", "-2", … is appended to one that was there."""
+    if var.index.is_unique:
+        return var
+    note("Names of genes occur twice; '-1', '-2', … was appended.")
+    return var.set_axis(make_index_unique(var.index), axis="index")

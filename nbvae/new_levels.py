@@ -1,0 +1,121 @@
+"""A module for batches that it has not seen: their own weights are fitted, all others stay.
+
+That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41587-021-01001-7).
+A level of a category has one column of weights in the first layer of the decoder. A new column is
+fitted to the cells of the new batch. All other weights stay to the last bit, and with them what the
+module says of the cells that it knew. One column says little: a batch that differs from the known
+ones in its own way in each gene is explained in part.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from anndata import AnnData
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from nbvae._messages import shown
+from nbvae.data.covariate import Category, Number, levels_of
+from nbvae.data.covariates import Covariates
+from nbvae.module.nbvae import NBVAE
+from nbvae.module.saving import arguments_of
+from nbvae.train.trainer import Trainer
+
+
+def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
+    """Copy a module, and fit the weights of those levels that it has not seen.
+
+    A new level starts as the mean of the known ones of its category.
+
+    Args:
+        module: has covariates; it is not changed.
+        adata: raw counts of the cells with new levels, with all of the module's genes.
+        settings: of the ``Trainer``, such as ``max_epochs`` and ``seed``.
+
+    Returns:
+        The module with more levels; those it had keep their columns and weights.
+
+    Raises:
+        CountsError, KeyError, TypeError: as in ``CellTable.of``.
+        ValueError: as there; the module has no categories, or there is no new level.
+
+    """
+    known = module.covariates
+    if known is None or not known.categories:
+        raise ValueError("This module was built without categories that could have new levels.")
+    columns = tuple(_with_levels_of(column, adata) for column in known.columns)
+    if columns == known.columns:
+        raise ValueError(
+            f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
+        )
+    extended = _extended(module, known, Covariates(columns))
+    new = [
+        i >= before.n_columns
+        for before, after in zip(known.columns, columns, strict=True)
+        for i in range(after.n_columns)
+    ]
+    hooks = _freeze_all_but(extended, module, torch.tensor(new))
+    Trainer(**settings).fit(extended, adata)
+    for hook in hooks:
+        hook.remove()
+    return extended.requires_grad_(True)
+
+
+def _with_levels_of(column: Category | Number, adata: AnnData) -> Category | Number:
+    """Append the levels of these cells that are new, in alphabetical order."""
+    if isinstance(column, Number):
+        return column
+    new = [level for level in levels_of(adata, column.key) if level not in column.levels]
+    return Category(column.key, (*column.levels, *new))
+
+
+def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE:
+    """Build the module with more covariates, each of its weights in its place."""
+    with torch.random.fork_rng():  # the first weights are drawn, and thrown away
+        extended = type(module)(**arguments_of(module), covariates=covariates)
+    extended.genes, extended.layer = module.genes, module.layer
+    extended.to(module.dtype)
+    first = _starts(known, covariates).to(module.dtype)
+    weights = module.state_dict()
+    for name, own in extended.state_dict().items():
+        values = weights[name].cpu()
+        if values.shape != own.shape:  # of a layer that sees covariates, in its last columns
+            others, of_levels = values.split([values.shape[1] - len(first), len(first)], dim=1)
+            weights[name] = torch.cat([others, of_levels @ first], dim=1)
+    extended.load_state_dict(weights)
+    return extended
+
+
+def _starts(known: Covariates, covariates: Covariates) -> Tensor:
+    """Say of which old columns each new one is the mean. (n_columns before, n_columns)."""
+    blocks = []
+    for before, after in zip(known.columns, covariates.columns, strict=True):
+        n, n_added = before.n_columns, after.n_columns - before.n_columns
+        blocks.append(torch.cat([torch.eye(n), torch.full((n, n_added), 1 / n)], dim=1))
+    return torch.block_diag(*blocks)
+
+
+def _freeze_all_but(extended: NBVAE, module: NBVAE, new: Tensor) -> list[RemovableHandle]:
+    """Let gradients reach nothing but the columns of new levels."""
+    before, hooks = dict(module.named_parameters()), []
+    for name, weights in extended.named_parameters():
+        if weights.shape == before[name].shape:
+            weights.requires_grad_(False)
+            continue
+        others = torch.zeros(weights.shape[1] - len(new), dtype=torch.bool)
+        moves = torch.cat([others, new])
+        hooks.append(weights.register_hook(_only(moves)))
+    return hooks
+
+
+def _only(moves: Tensor) -> Callable[[Tensor], Tensor]:
+    """Take the rest of a gradient away; what says which is copied to each device once."""
+    on: dict[torch.device, Tensor] = {}
+
+    def hook(grad: Tensor) -> Tensor:
+        if grad.device not in on:
+            on[grad.device] = moves.to(grad.device)
+        return grad * on[grad.device]
+
+    return hook

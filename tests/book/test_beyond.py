@@ -1,0 +1,41 @@
+"""What chapter 14 quotes from its benchmark is what the stored runs say."""
+
+import ast
+import json
+
+import numpy as np
+import pytest
+from notebooks import BOOK, ROOT, code_cells, read
+
+RESULT = ROOT / "benchmarks" / "results" / "beyond.json"
+SEEDS = 2
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """What the chapter found, a dictionary for each seed."""
+    return list(json.loads(RESULT.read_text(encoding="utf-8")).values())
+
+
+@pytest.fixture(scope="module")
+def quoted():
+    """The function that makes gains of what was found, and the gains that are quoted."""
+    [cell] = [c for c in code_cells(read(BOOK / "14_beyond.ipynb")) if "def gains(" in c.source]
+    function, literal, *_ = ast.parse(cell.source).body
+    names = {}
+    exec(compile(ast.Module([function, literal], []), "gains", "exec"), names)
+    return names["gains"], names["GAINS"]
+
+
+def test_several_seeds_were_run(runs):
+    assert len(runs) >= SEEDS
+    assert len({run["standard"] for run in runs}) == len(runs)
+
+
+def test_the_gains_are_those_of_the_runs(runs, quoted):
+    gains, shown = quoted
+    table = [gains(run) for run in runs]
+    assert shown.keys() == table[0].keys()
+    for name, numbers in shown.items():
+        found = [gain[name] for gain in table]
+        assert numbers == pytest.approx((np.mean(found), min(found), max(found)), abs=0.051)

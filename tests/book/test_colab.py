@@ -1,0 +1,106 @@
+"""Chapters on Colab: the set-up cell installs the package there, and changes nothing else."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+
+import colab
+import outputs
+import pytest
+from notebooks import ROOT
+
+FREEZE = """# Do not modify this file directly
+numpy==2.1.3
+Scikit_Learn==1.6.1
+torch @ https://download.pytorch.org/whl/cu128/torch-2.11.0%2Bcu128-cp313-cp313-linux_x86_64.whl
+google-colab @ file:///colabtools/dist/google_colab-1.0.0.tar.gz
+"""
+RUN = """
+import sys
+import google.colab
+exec(open(sys.argv[1], encoding="utf-8").read())
+import nbvae
+print(nbvae.__file__)
+"""
+
+
+def test_a_frozen_list_is_read_with_its_wheels():
+    assert colab.pins(FREEZE) == {"numpy": "2.1.3", "scikit-learn": "1.6.1", "torch": "2.11.0"}
+
+
+def test_the_list_keeps_what_the_package_needs_and_its_day():
+    text = colab.kept(colab.pins(FREEZE), "3.13", {"numpy": "2.1.3"}, "2026-08-01")
+    assert "python 3.13, read 2026-08-01" in text
+    assert colab.pins(text) == {"numpy": "2.1.3", "torch": "2.11.0"}
+
+
+def test_the_list_here_has_python_day_and_the_pieces_that_must_stay():
+    text = colab.LIST.read_text(encoding="utf-8")
+    assert colab.PYTHON.search(text)
+    assert {"torch", "numpy", "pandas"} <= set(colab.pins(text))
+
+
+def test_bounds_allow_what_colab_has():
+    """Whatever else is resolved: our own bounds are below Colab's versions."""
+    known = colab.pins(colab.LIST.read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["teaching"]]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", row).groups() for row in needed)
+    shared = set(known) & set(bounds)
+    assert len(shared) >= 5
+    for name in shared:
+        assert _parts(known[name]) >= _parts(bounds[name]), name
+
+
+def test_a_package_of_colabs_that_would_change_is_named(monkeypatch):
+    monkeypatch.setattr(colab, "resolved", lambda known, python: {"numpy": "9", "anndata": "1"})
+    with pytest.raises(ValueError, match="numpy"):
+        colab.check()
+    monkeypatch.setattr(colab, "resolved", lambda known, python: {"anndata": "1"})
+    assert colab.check() == ["anndata"]
+
+
+@pytest.mark.slow
+def test_the_set_up_cell_installs_a_clone_and_leaves_the_rest(tmp_path):
+    """In an environment that has what Colab has, but not nbvae; without an index."""
+    clone = _repository(tmp_path / "clone")
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / "bin" / "python"
+    packages = next(environment.glob("lib/python*/site-packages"))
+    (packages / "colab.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    (packages / "google" / "colab").mkdir(parents=True)
+    (packages / "google" / "colab" / "__init__.py").touch()
+    cell = tmp_path / "cell.py"
+    cell.write_text(outputs.setup_source(clone.as_uri()), encoding="utf-8")
+    quiet = {
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    settings = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_"))} | quiet
+    done = subprocess.run(
+        [python, "-c", RUN, cell], capture_output=True, text=True, env=settings, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(str(packages))
+    added = {path.name.split("-")[0] for path in packages.glob("*.dist-info")}
+    assert added == {"nbvae"}
+
+
+def _repository(folder):
+    shutil.copytree(ROOT / "nbvae", folder / "nbvae", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "a"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def _parts(version):
+    return tuple(int(part) for part in version.split("."))

@@ -1,0 +1,71 @@
+"""What chapters 9 and 10 quote of benchmarks is what was measured, and so are the reports."""
+
+import ast
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from notebooks import BOOK, code_cells, read
+
+from benchmarks import donors, integration
+
+COLUMNS = [  # of the table in chapter 10: deal and score
+    ("same cells", "own experiment"),
+    ("uneven", "transfer"),
+    ("one kind missing", "strangers"),
+    ("nothing shared", "lineage"),
+]
+
+
+@pytest.mark.parametrize("benchmark", [integration, donors], ids=["integration", "donors"])
+def test_the_report_is_made_of_the_runs(benchmark):
+    runs = pd.read_csv(benchmark.STORED)
+    assert benchmark.report(runs) == benchmark.STORED.with_suffix(".md").read_text("utf-8")
+
+
+def test_chapter_10_quotes_the_rivals_scores():
+    cells = code_cells(read(BOOK / "10_batches.ipynb"))
+    source = next(c.source for c in cells if "results/integration.md" in c.source)
+    text = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "RIVALS"
+    )
+    runs = pd.read_csv(integration.STORED)
+    lines = text.strip().splitlines()
+    assert len(lines) == 8
+    for line in lines:
+        rival, *numbers = line.split(" | ")
+        for (deal, score), shown in zip(COLUMNS, numbers, strict=True):
+            some = runs[(runs.rival == rival.strip()) & (runs.deal == deal)][score]
+            assert len(some) >= 3
+            expected = [some.min(), some.mean(), some.max()]
+            assert list(map(float, shown.split())) == pytest.approx(expected, abs=0.0051)
+
+
+def test_the_glm_of_donors_is_that_of_statsmodels():
+    rng = np.random.default_rng(0)
+    counts = rng.negative_binomial(5, 5 / (5 + rng.gamma(2, 20, (6, 12))))
+    counts[:, 0], control = [0, 0, 0, 3, 1, 2], np.arange(6) < 3
+    design = sm.add_constant(control.astype(float))
+    offset = np.log(counts.sum(axis=1))
+    found = donors.glm_t(counts, control)
+    assert found[0] == 0  # no counts in a group
+    for g in range(1, 12):
+        model = sm.GLM(counts[:, g], design, sm.families.Poisson(), offset=offset)
+        assert found[g] == pytest.approx(model.fit(scale="X2").tvalues[1], rel=1e-6)
+
+
+def test_chapter_9_quotes_the_calls_between_donors():
+    cells = read(BOOK / "09_using_the_model.ipynb").cells
+    [text] = [cell.source for cell in cells if "results/donors.md" in cell.source]
+    runs = pd.read_csv(donors.STORED)
+    runs = runs[(runs.s == 0.5) & runs.effect].groupby("rule").sum()
+    true, share = runs.called - runs.false, runs.false / runs.called
+    assert f"finds {true['by donors'] / donors.SEEDS:.0f} of them" in text
+    assert f"{share['by donors']:.0%} of its calls".replace("%", " %") in text
+    assert "pseudobulk, with three donors a group, finds none" in text
+    assert true[["pseudobulk t", "pseudobulk GLM"]].max() <= 1
+    assert "over 40 %" in text
+    assert share[["by cells", "Wilcoxon"]].min() > 0.4

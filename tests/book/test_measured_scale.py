@@ -1,0 +1,73 @@
+"""What chapter 13 quotes from the benchmarks is what they measured."""
+
+import ast
+import json
+
+import pytest
+from notebooks import BOOK, code_cells, read
+from rules import markdown
+
+from benchmarks import results, scale
+
+
+@pytest.fixture(scope="module")
+def quoted():
+    """The numbers in the chapter's cells that name a file of results."""
+    found = {}
+    for cell in code_cells(read(BOOK / "13_scale.ipynb")):
+        if "benchmarks/results/" in cell.source:
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.Assign):
+                    try:
+                        found[node.targets[0].id] = ast.literal_eval(node.value)
+                    except (AttributeError, ValueError):  # computed there
+                        continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_part():
+    lines = map(json.loads, scale.FILE.read_text(encoding="utf-8").splitlines())
+    return {line["part"]: line for line in lines}
+
+
+def test_the_rates_of_a_gpu(quoted):
+    lines = results.stored(results.FOLDER, "gpu.jsonl")
+    for size, name in ((128, "H100, 128"), (1024, "H100, 1,024")):
+        (line,) = (x for x in lines if x["part"] == "million" and x["batch_size"] == size)
+        assert quoted["MEASURED"][name] == round(line["cells_per_s"])
+
+
+def test_the_roof_of_a_gpu(quoted):
+    lines = [x for x in results.stored(results.FOLDER, "gpu.jsonl") if x["part"] == "floor"]
+    (copied,) = (x["gigabytes_per_second"] for x in lines if "gigabytes_per_second" in x)
+    (product,) = (x["tflops"] for x in lines if "tflops" in x)
+    assert quoted["H100"]["bandwidth"] == pytest.approx(1e9 * copied, rel=0.005)
+    assert quoted["H100"]["peak"] == pytest.approx(1e12 * product, rel=0.005)
+
+
+def test_the_rates_of_a_core(quoted, by_part):
+    per_cell = by_part["disk"]["cpu_us_per_cell"]
+    assert quoted["MEASURED"]["one core, from disk"] == pytest.approx(1e6 / per_cell, rel=0.02)
+    assert quoted["READING"] == pytest.approx(by_part["loading"]["cpu_us_per_cell"], rel=0.05)
+
+
+def test_the_memory(quoted, by_part):
+    for part, megabytes in quoted["PEAK"].items():
+        assert megabytes == pytest.approx(by_part[part]["peak_mb"], abs=6)
+
+
+def test_where_runs_on_a_gpu_end():
+    text = markdown(read(BOOK / "13_scale.ipynb"))
+    lines = results.stored(results.FOLDER, "gpu.jsonl")
+    whole = {x["batch_size"]: x["test_neg_elbo"] for x in lines if x["part"] == "whole"}
+    assert f"128 ends at {whole[128]:.1f} and 1,024 at {whole[1024]:.1f}" in text
+    epochs = {
+        x["batch_size"]: x["epoch_s"]
+        for x in lines
+        if x["part"] == "epochs" and x["way"] == "recorded"
+    }
+    assert f"{epochs[128]:.2f} s in minibatches of 128 and {epochs[1024]:.2f} s" in text
+    steps = {x["batch_size"]: x for x in lines if x["part"] == "steps"}[128]
+    assert f"{steps['recorded_ms']:.2f} ms as a recorded graph" in text
+    assert f"{steps['eager_ms']:.1f} ms if Python" in text

@@ -1,0 +1,112 @@
+"""The figures of chapters 5 and 6 show what Python computed, and keep a name until it is said."""
+
+import functools
+
+import numpy as np
+import pytest
+import samples
+
+from nbvae.teaching.living.drafted import SLIPS
+from nbvae.teaching.living.training import EDGES, EPOCHS, library_in
+
+pytestmark = pytest.mark.slow
+watched = functools.cache(samples.watched)
+RUNS = pytest.mark.parametrize(("letter", "name"), [*zip("AB", samples.SIGNS, strict=True)])
+
+
+def verdict(page):
+    return page.locator(".lv-verdict").inner_text()
+
+
+@RUNS
+@pytest.mark.parametrize("frame", [1, 12])
+def test_the_numbers_are_those_of_the_run(figure, letter, name, frame):
+    page = figure("training_scrubber")
+    run = watched()[name]
+    page.page.get_by_role("radio", name=f"Run {letter}").check()
+    page.slide("epoch", frame)
+    row, seen = run.history.loc[EPOCHS[frame]], run.frames[frame]
+    assert page.fact("train") == pytest.approx(row["train_neg_elbo"], abs=0.06)
+    assert page.fact("held") == pytest.approx(row["held_out_neg_elbo"], abs=0.06)
+    assert page.fact("kl") == pytest.approx(row["held_out_kl"], abs=0.06)
+    assert page.fact("used") == (seen.kl > 0.1).sum()
+    assert page.fact("told") == pytest.approx(library_in(seen.mean, run.adata), abs=0.006)
+    median = page.page.locator("[data-fact=median]").inner_text()
+    expected = np.median(seen.theta)
+    assert median == ("∞" if np.isinf(expected) else f"{expected:.2f}")
+
+
+def test_the_bars_are_the_kl_and_the_counts_of_theta(figure):
+    page = figure("training_scrubber").page
+    seen = watched()["all is well"].frames[7]
+    heights = lambda n: np.array(page.locator("svg").nth(n).locator("rect.lv-area").evaluate_all(  # noqa: E731
+        "all => all.map(e => +e.getAttribute('height'))"))  # fmt: skip
+    assert heights(2) / (150 - 50) * 3.5 == pytest.approx(np.minimum(seen.kl, 3.5), abs=0.01)
+    counts, _ = np.histogram(np.clip(seen.theta, EDGES[0], EDGES[-1]), EDGES)
+    shown = (heights(3) / (150 - 32)) ** 2 * 800
+    assert shown == pytest.approx(counts[counts > 0], rel=0.05)
+
+
+def test_before_the_first_epoch_there_is_no_loss(figure):
+    page = figure("training_scrubber")
+    slider = page.page.get_by_role("slider", name="epoch")
+    slider.focus()
+    slider.press("Home")
+    assert page.page.locator("[data-fact=held]").inner_text() == "–"
+    slider.press("ArrowRight")
+    assert page.fact("held") > 0
+
+
+def test_a_run_is_named_by_the_reader_first(figure):
+    page = figure("training_scrubber").page
+    assert verdict(page) == "0 of 2 named."
+    assert "Nothing is wrong" not in page.locator(".lv-stage").inner_text()
+    names = page.get_by_role("combobox", name="This run is")
+    names.select_option("no scatter")
+    assert verdict(page) == "No. What would show “no scatter”: θ is infinite."
+    names.select_option("all is well")
+    assert verdict(page) == "Yes, all is well. Nothing is wrong. 1 of 2 named."
+    page.get_by_role("radio", name="Run B").check()
+    assert verdict(page) == "1 of 2 named."
+
+
+def lines(page):
+    return page.locator(".lv-code button")
+
+
+def test_a_mistake_is_found_by_touch(figure):
+    page = figure("switchboard", has_touch=True).page
+    assert page.locator(".lv-told dd").count() == 0
+    lines(page).filter(has_text="qz_m = inference_outputs").tap()
+    assert verdict(page) == f"Not there. That line says what it should. 0 of {len(SLIPS)} found."
+    lines(page).filter(has_text='generative_outputs["px_rate"]').tap()
+    assert verdict(page) == f"A: two names for one thing. 1 of {len(SLIPS)} found."
+    said, meant, effect = page.locator(".lv-told dd").all_inner_texts()
+    assert said == "KeyError: 'px_rate'"
+    assert meant == 'px_rate = generative_outputs["px_mean"]'
+    assert effect == SLIPS[0].effect
+    assert page.locator("[data-fact=reported]").inner_text() == "–"
+
+
+def test_a_mistake_is_found_by_keys_or_shown(figure):
+    page = figure("switchboard").page
+    page.get_by_role("radio", name="Error B").check()
+    lines(page).filter(has_text="z = qz_m").press("Enter")
+    assert page.locator(".lv-told dd").first.inner_text() == "nothing"
+    shown = [page.locator(f"[data-fact={key}]").inner_text() for key in samples.SCORES["no draw"]]
+    assert shown == ["658.0", "1124.0", "1.50", "1.00", "0.50"]
+    page.get_by_role("radio", name="Error C").check()
+    page.get_by_role("button", name="Show me").click()
+    assert verdict(page).endswith(f"2 of {len(SLIPS)} found.")
+    assert "comma" in page.locator(".lv-told dd").first.inner_text()
+
+
+def test_an_error_that_changes_no_number_shows_those_of_the_mended_draft(figure):
+    page = figure("switchboard")
+    page.page.get_by_role("radio", name="Error F").check()
+    page.page.get_by_role("button", name="Show me").click()
+    assert page.fact("reported") == pytest.approx(667.2, abs=0.11)
+    dots = page.page.locator(".lv-stage svg circle").evaluate_all(
+        "all => all.map(e => +e.getAttribute('cx'))"
+    )
+    assert dots[:2] == dots[2:]

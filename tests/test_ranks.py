@@ -1,0 +1,234 @@
+"""Two processes train one module: the same steps, one end, and none waits for ever."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import run_on_ranks
+import torch
+
+import nbvae
+from nbvae import NBVAE, RankError, Trainer, write_store
+from nbvae.data.minibatches import CellTable
+from nbvae.module.fast import loss_of
+from nbvae.train import ranks, shared
+from nbvae.train.settings import TrainerSettings
+from nbvae.train.shared import SharedEpochs
+from nbvae.train.state import TrainingState
+
+PATIENCE = 300  # seconds: two processes import PyTorch on a busy machine, and compute for one
+SCRIPT = Path(run_on_ranks.__file__)
+
+
+def start(folder, n_ranks, **asked):
+    """Start the script on so many ranks, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    told["PYTHONPATH"] = str(Path(nbvae.__file__).parents[1])  # the package that is tested
+    folder.mkdir(exist_ok=True)
+    return [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder), json.dumps(asked)],
+            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(n_ranks)
+    ]
+
+
+def ended(processes):
+    """Wait for all of them, but not for ever: their exit codes and what they said of errors."""
+    try:
+        said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [process.returncode for process in processes], said
+
+
+def result(folder, n_ranks, **asked):
+    """Run to the end: what each rank ended with."""
+    codes, said = ended(start(folder, n_ranks, **asked))
+    assert codes == [0] * n_ranks, said
+    return [torch.load(folder / f"{rank}.pt") for rank in range(n_ranks)]
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process ends with, in doubles."""
+    return result(tmp_path_factory.mktemp("alone"), 1, doubles=True)[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What two processes end with."""
+    return result(tmp_path_factory.mktemp("undisturbed"), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_more_ranks_end_where_one_does(alone, tmp_path, n_ranks):
+    """Else a result would depend on the machine: 4 epochs, uneven parts, float64."""
+    together = result(tmp_path / "together", n_ranks, doubles=True)
+    for one in together:
+        assert same(one["weights"], together[0]["weights"])
+        for name, weights in alone["weights"].items():
+            torch.testing.assert_close(one["weights"][name], weights, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(one["history"], alone["history"], rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_ranks_read_one_store(tmp_path):
+    """Else a store would need one process."""
+    store = str(write_store(tmp_path / "cells.zarr", run_on_ranks.cells()).path)
+    asked = {"store": store, "doubles": True}
+    one, *two = [*result(tmp_path / "1", 1, **asked), *result(tmp_path / "2", 2, **asked)]
+    for name, weights in one["weights"].items():
+        for other in two:
+            torch.testing.assert_close(other["weights"][name], weights, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_rank_ends_the_others_and_a_new_start_ends_the_same(undisturbed, tmp_path, killed):
+    """Else hours would be lost with one machine, or the others would wait for it for ever."""
+    checkpoint = str(tmp_path / "run.pt")
+    processes = start(tmp_path / "first", 2, waits=killed, checkpoint=checkpoint)
+    assert processes[killed].stdout.readline() == "waiting to be killed\n"
+    os.kill(processes[killed].pid, signal.SIGKILL)
+    codes, said = ended(processes)
+    assert codes[1 - killed] not in (0, None)
+    assert "Another process of this run has ended" in said[1 - killed]
+    again = result(tmp_path / "again", 2, checkpoint=checkpoint)
+    for one in again:
+        assert same(one["weights"], undisturbed[0]["weights"])
+        assert one["history"] == undisturbed[0]["history"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [0, 1])
+def test_an_error_of_one_rank_ends_all(tmp_path, fails):
+    """Else the others would wait for one that has given up."""
+    codes, said = ended(start(tmp_path / "run", 2, fails=fails))
+    assert all(code not in (0, None) for code in codes)
+    assert "OSError: the disk of this machine is gone" in said[fails]
+    assert "RankError: Another process of this run has ended" in said[1 - fails]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_on_one_rank_is_said_by_all(tmp_path):
+    """Else one rank would stop and the other add up NaN."""
+    codes, said = ended(start(tmp_path / "run", 2, breaks=1))
+    assert all(code not in (0, None) for code in codes)
+    for words in said:
+        assert "TrainingDivergedError: In epoch 3, minibatch 1, the reconstruction became" in words
+
+
+@pytest.mark.slow
+def test_ranks_with_other_cells_are_told(tmp_path):
+    """Else two data sets would be trained on as one."""
+    codes, said = ended(start(tmp_path / "run", 2, other_cells_on=1))
+    assert all(code not in (0, None) for code in codes)
+    assert all("differ in the cells that are held out" in words for words in said)
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_early_together(tmp_path):
+    """Else one would wait in an epoch that the others leave out."""
+    settings = {"max_epochs": 40, "patience": 2, "learning_rate": 0.1, "schedule": "constant"}
+    one, other = result(tmp_path / "run", 2, settings=settings)
+    assert one["stopped"] == other["stopped"] == "patience"
+    assert len(one["history"]) == len(other["history"]) < 40
+
+
+# ---------------------------------------------------------------- without other processes
+
+
+class Together:
+    """Ranks in one process: each computes its part in turn; ``sum_over_ranks`` notes it."""
+
+    def __init__(self, n_ranks, monkeypatch):
+        self.n_ranks, self.noted = n_ranks, []
+        monkeypatch.setattr(ranks, "size", lambda: n_ranks)
+        monkeypatch.setattr(ranks, "sum_over_ranks", lambda v: self.noted.append(v.clone()))
+        self.monkeypatch = monkeypatch
+
+    def gradients(self, adata, batch, n_latent=2):
+        """The sum over ranks of what each adds for one minibatch."""
+        for rank in range(self.n_ranks):
+            self.monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+            module = model()
+            settings = TrainerSettings(device="cpu")
+            table = CellTable.of(adata)
+            state = TrainingState(module, settings, {})
+            torch.manual_seed(5)
+            epochs = SharedEpochs(state, module, table, np.arange(3))
+            (minibatch,) = table.minibatches(np.arange(batch), batch)
+            epochs._step(minibatch, 0, 0.7, 0.0)
+        return torch.stack(self.noted).sum(dim=0)
+
+
+def model():
+    torch.manual_seed(0)
+    return NBVAE(12, 2, n_hidden=16).double()
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3, 8])
+@pytest.mark.parametrize("batch", [1, 5, 16, 53])
+def test_the_parts_add_up_to_the_gradient_of_the_whole(small, monkeypatch, n_ranks, batch):
+    """Else more ranks would be another algorithm. Also where a rank has no cell at all."""
+    added = Together(n_ranks, monkeypatch).gradients(small, batch)
+    module = model()
+    (minibatch,) = CellTable.of(small).minibatches(np.arange(batch), batch)
+    torch.manual_seed(5)
+    output = loss_of(module, minibatch, kl_weight=0.7)  # draws its noise itself
+    output.loss.backward()
+    terms = [output.reconstruction.sum(), output.kl.sum()]
+    whole = torch.cat([*(w.grad.flatten() for w in module.parameters()), torch.stack(terms)])
+    torch.testing.assert_close(added, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_a_process_that_nobody_started_with_others_is_alone(monkeypatch):
+    """Else a leftover word in the environment would make it wait for others."""
+    for name in ranks.TOLD:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert (ranks.size(), ranks.rank(), ranks.first()) == (1, 0, True)
+
+
+def test_another_module_is_refused(small, monkeypatch):
+    """Else its noise would be another one on each rank."""
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    module = torch.nn.Linear(2, 2)
+    state = TrainingState(module, TrainerSettings(), {})
+    with pytest.raises(TypeError, match="not Linear"):
+        shared.epochs_on_ranks(state, CellTable.of(small), np.arange(3), np.arange(3))
+
+
+def test_ctrl_c_on_one_rank_is_an_error(small, monkeypatch):
+    """Else one would return a model, and the others wait for it."""
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+    monkeypatch.setattr(ranks, "start_alike", lambda *_: None)
+    monkeypatch.setattr(ranks, "agree", lambda *_: None)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranks, "sum_over_ranks", interrupted)
+    with pytest.raises(RankError, match=r"Interrupted\. Started again"):
+        Trainer(max_epochs=2, device="cpu").fit(NBVAE(12, 2), small)
