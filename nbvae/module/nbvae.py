@@ -150,6 +150,7 @@ class NBVAE(nn.Module):
             TypeError, ValueError: as in ``NBVAE``.
 
         """
+        size_factor_key = a_key(size_factor_key)
         library = None if size_factor_key is None else size_factors_of(adata, size_factor_key)
         sums = gene_sums(adata, layer=layer, library=library)
         told = covariates_from(adata, covariates)

@@ -19,3 +19,9 @@ def test_every_public_name_has_a_place_in_the_reference():
 def test_modules_are_described_whole():
     named = re.findall(r"^\.\. automodule:: (\S+)\n   :members:$", TEXT, re.MULTILINE)
     assert sorted(named) == sorted(WHOLE.values())
+
+
+def test_each_word_of_the_glossary_has_one_paragraph():
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE)
+    assert len(words) == len(set(words)) == len(re.findall(r"\n\n\*\*.+?\.\*\*", text)) > 100

@@ -51,7 +51,8 @@ def test_figures_wake_up_from_a_server(name, address, opened):
     page = opened(f"{address}/book/{name}.html")
     page.page.wait_for_load_state("networkidle")
     assert page.page.locator(OURS).count() == PAGES[name]
-    assert page.page.locator(f"{OURS} svg").count() >= 2 * PAGES[name]
+    shown = page.page.locator(f"{OURS} :is(svg, canvas, button, input)")
+    assert shown.count() >= 2 * PAGES[name]
     assert page.errors == []
     assert [url for url in page.requests if not url.startswith((address, "data:"))] == []
 
