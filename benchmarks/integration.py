@@ -14,7 +14,8 @@ thins and trains anew. Embeddings have ten dimensions. The rivals, by their defa
 - Harmony (Korsunsky et al. 2019), harmonypy 2.1.0, on that PCA, and on 30 components.
 - MNN (Haghverdi et al. 2018): mutual nearest neighbours, written here after the paper, since
   mnnpy 0.1.9.5 can't be built with Python 3.11. Cosine-normalised values, k = 20, kernel width 0.1.
-- scVI: scvi-tools with `batch_key` and the NB likelihood, 400 epochs.
+- scVI: scvi-tools with `batch_key` and the NB likelihood, 400 epochs. Its runs take longest, and
+  the tables below are without it; name it to add them.
 - nbvae: not told; told (the decoder knows the experiment); both told (the encoder, too).
 
 The scores, on 15 nearest neighbours:
