@@ -9,6 +9,11 @@ from sphinx.application import Sphinx
 
 from . import links, marks, weight
 
+# Sphinx puts a formula with a line break into `split`, in which MathJax refuses a number.
+SPLIT = re.compile(
+    r"\\begin\{split\}\s*(\\begin\{aligned\}.*\\end\{aligned\}\s*\\tag\{[\d.]+\})\s*\\end\{split\}",
+    re.DOTALL,
+)
 LIGHTNESS = re.compile(r"\b(?:bright|dark|pale|black|white)(?:er|est|r)?\b(?! cell| blood)", re.I)
 
 
@@ -39,6 +44,13 @@ def size_pictures(body: BeautifulSoup, app: Sphinx) -> None:
         picture["src"] = f"{folder}/{name}".replace(".png", ".webp")
 
 
+def unsplit_formulas(body: BeautifulSoup) -> None:
+    """Let a numbered formula of several lines keep its number."""
+    for formula in body.find_all("div", class_="math"):
+        if formula.string and (whole := SPLIT.sub(r"\1", formula.string)) != formula.string:
+            formula.string = whole
+
+
 def name_header_cells(body: BeautifulSoup) -> None:
     """An empty corner of a table is no header: a screen reader would read it as one."""
     for cell in body.find_all("th"):
@@ -65,6 +77,7 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
     keep_lightness(body)
     size_pictures(body, app)
     name_header_cells(body)
+    unsplit_formulas(body)
     links.put_anchors(body, page)
     links.link_sections(body, app.env.nbvae_marks)  # type: ignore[attr-defined]
     if page.startswith("book/"):
