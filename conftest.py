@@ -20,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Matrices this small gain nothing from a second thread, and threads that wait by spinning
     # make training many times slower as soon as another process wants a core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if getattr(options, "dist", "no") in ("load", "worksteal"):  # by `-n 2` alone
+        options.dist = "loadfile"  # the cells of a notebook belong together
     if options.nbval_kernel_name is None:
         options.nbval_current_env = True
     if options.nbval_sanitize_with is None:

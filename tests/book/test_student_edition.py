@@ -241,3 +241,13 @@ def test_a_changed_number_fails_under_nbval(tmp_path):
         path = tmp_path / "number.ipynb"
         path.write_text(dumps(notebook), encoding="utf-8")
         assert failed(path) == expected
+
+
+@pytest.mark.slow
+def test_on_two_cores_the_cells_of_a_notebook_stay_together(tmp_path):
+    """By `pytest -n 2` alone, every second cell would miss what the cell before it made."""
+    path = tmp_path / "01_number.ipynb"
+    cells = [v4.new_code_cell("n = 1")] + [v4.new_code_cell("n += 1") for _ in range(7)]
+    cells.append(v4.new_code_cell("assert n == 8"))
+    write(v4.new_notebook(cells=cells), path)
+    assert "9 passed" in output(path, "-n", "2")
