@@ -253,3 +253,11 @@ def test_a_new_batch_is_explained_better(seed):
     extended = with_new_levels(module, query, device="cpu", progress=False)
     before, after = evaluation.elbo(module, as_old), evaluation.elbo(extended, more)
     assert after.reconstruction < before.reconstruction - 1.5  # nats per cell; 3 to 4.5 were seen
+
+
+def test_p_counts_the_known_cells_that_fit_as_badly():
+    """Of n known cells and the one in question; so it is never 0. The known cells ask themselves."""
+    known = drawn(4, "ABC", 150)
+    mapped = map_query(NBVAE.for_counts(known, 5, n_hidden=32, seed=0), known, known)
+    as_bad = [(mapped.misfit >= misfit).sum() for misfit in mapped.misfit]
+    np.testing.assert_allclose(mapped.p_value, (np.array(as_bad) + 1) / 151, rtol=1e-12)
