@@ -256,7 +256,7 @@ def test_a_new_batch_is_explained_better(seed):
 
 
 def test_p_counts_the_known_cells_that_fit_as_badly():
-    """Of n known cells and the one in question; so it is never 0. The known cells ask themselves."""
+    """Of n known cells and the one in question, so that it is never 0. They ask themselves."""
     known = drawn(4, "ABC", 150)
     mapped = map_query(NBVAE.for_counts(known, 5, n_hidden=32, seed=0), known, known)
     as_bad = [(mapped.misfit >= misfit).sum() for misfit in mapped.misfit]
