@@ -76,7 +76,9 @@ def test_the_set_up_cell_installs_a_clone_and_leaves_the_rest(tmp_path):
     (packages / "google" / "colab").mkdir(parents=True)
     (packages / "google" / "colab" / "__init__.py").touch()
     cell = tmp_path / "cell.py"
-    cell.write_text(outputs.setup_source(clone.as_uri()), encoding="utf-8")
+    # With a host: pip before 24.1 takes no address without one.
+    address = clone.as_uri().replace("file://", "file://localhost")
+    cell.write_text(outputs.setup_source(address), encoding="utf-8")
     quiet = {
         "PIP_NO_INDEX": "1",
         "PIP_NO_BUILD_ISOLATION": "0",
