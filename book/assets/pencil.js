@@ -6,16 +6,12 @@
 
   /* ---- A formula becomes a function of its variables ----------------------------------------- */
 
-  const LANCZOS = [
-    0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313,
-    -176.61502916214059, 12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6,
-    1.5056327351493116e-7,
-  ];
-
+  /* Stirling's series, from a place where it is exact. */
   function gamma(x) {
-    if (x < 0.5) return Math.PI / (Math.sin(Math.PI * x) * gamma(1 - x));
-    const sum = LANCZOS.reduce((a, c, i) => a + (i ? c / (x - 1 + i) : c), 0);
-    return Math.sqrt(2 * Math.PI) * (x + 6.5) ** (x - 0.5) * Math.exp(-x - 6.5) * sum;
+    let product = 1;
+    for (; x < 30; x += 1) product *= x;
+    const series = 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5);
+    return Math.sqrt(2 * Math.PI / x) * (x / Math.E) ** x * Math.exp(series) / product;
   }
 
   /* The normal distribution function: its series, and in the tails the continued fraction. */

@@ -4,7 +4,6 @@
   "use strict";
   const { integers } = living.maths;
   const NAMES = ["train", "held", "kl"];
-  const UNIT = { train: 10, held: 10, kl: 100 };
 
   living.register("training_grid", (stage, { rates, warmups, seeds, epochs, used, noZ, ...data }) => {
     const numbers = integers(data.curves);
@@ -15,7 +14,7 @@
     const curve = (rate, warmup, seed, name) => {
       const start = ((rate * warmups.length + warmup) * seeds + seed) * NAMES.length;
       const at = (start + NAMES.indexOf(name)) * epochs;
-      return Array.from(numbers.slice(at, at + epochs), (v) => v / UNIT[name]);
+      return Array.from(numbers.slice(at, at + epochs), (v) => v / 10);
     };
     const each = (f) => Array.from({ length: seeds }, (_, seed) => f(seed));
     const mean = (list) => list.reduce((a, b) => a + b) / list.length;
@@ -55,7 +54,7 @@
     const time = { domain: [0, epochs], label: "epoch" };
     const loss = panel("The three runs: training —, held out - -", 240, time,
       { domain: [noZ - 75, noZ + 150], label: "−ELBO, nats per cell" });
-    const kl = panel("KL, held out", 150, time, { domain: [1, 100], log: true, label: "nats per cell" });
+    const kl = panel("KL, held out", 150, time, { domain: [1, 5000], log: true, label: "nats per cell" });
     const fact = living.facts(stage, [
       ["best", "best −ELBO, mean of the seeds"], ["span", "from seed to seed"],
       ["epoch", "best epoch of each"], ["used", "dimensions in use"], ["picked", "picked"],
@@ -89,7 +88,7 @@
           }
         }
         pen.text((x0 + x1) / 2, (y0 + y1) / 2 + 5, known ? living.fixed(mean(best), 0) : "?",
-          near(at) && known ? "strong" : "", "middle");
+          near(at) && known ? "strong halo" : "halo", "middle");
       }));
       const steps = Array.from({ length: epochs }, (_, i) => i + 1);
       const lines = (pen, name, ink) => each((s) =>

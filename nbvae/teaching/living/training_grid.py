@@ -60,7 +60,7 @@ def training_grid(runs: Sequence[Run], *, no_z: float, still: Figure | None = No
 
 
 def _curves(run: Run, n_epochs: int) -> np.ndarray:
-    """Losses in tenths and KL in hundredths of nats, as far as two bytes go, in a row."""
-    scaled = np.array([run.train, run.held_out, run.kl]) * [[10], [10], [100]]
+    """Losses and KL in tenths of nats, as far as two bytes go, in a row."""
+    scaled = np.array([run.train, run.held_out, run.kl]) * 10
     longer = np.pad(scaled, ((0, 0), (0, n_epochs - scaled.shape[1])), mode="edge")
     return np.rint(np.clip(longer, 0, LARGEST)).ravel()
