@@ -8,7 +8,7 @@ import threading
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from building import build
-from hands import PHONE
+from hands import PHONE, Work
 from notebooks import ROOT, chapters
 
 pytestmark = pytest.mark.slow
@@ -105,6 +105,16 @@ def test_a_page_is_light_and_has_its_icons(name, address, opened):
     assert not any("fontawesome" in url for url in scripts)
     assert sum(size for url, size in scripts.items() if not NOT_OURS.search(url)) < LARGEST_SCRIPT
     assert page.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_figure_can_be_used_within_a_second(name, address, opened):
+    """Of the page's own processor time from a cold start: see test_limits.py."""
+    page = opened("about:blank").page
+    work = Work(page)
+    page.goto(f"{address}/book/{name}.html", wait_until="commit")
+    page.locator(f"{OURS} :is(input, button)").first.wait_for(state="attached")
+    assert 0 < work.seconds() < 1
 
 
 @pytest.mark.parametrize("name", ALL)
