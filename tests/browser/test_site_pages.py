@@ -11,6 +11,8 @@ from building import build
 from hands import PHONE, Work
 from notebooks import ROOT, chapters
 
+from nbvae.teaching.exercises import FORMULAS
+
 pytestmark = pytest.mark.slow
 PAGES = {"intro": 1} | {
     path.stem: count
@@ -132,6 +134,33 @@ def test_a_page_has_the_scripts_of_its_own_figures_alone(name, site):
     text = (site / "book" / f"{name}.html").read_text(encoding="utf-8")
     shown = set(re.findall(r'data-figure="(\w+)"', text))
     assert set(re.findall(r"_static/living/(\w+)\.js", text)) == shown
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_each_pencil_exercise_has_its_form(path, address, opened):
+    number = path.name[:2].lstrip("0")
+    expected = sorted(n for n in FORMULAS if n.split(".")[0] == number)
+    page = opened(f"{address}/book/{path.stem}.html")
+    forms = page.page.locator("form.pencil")
+    found = [form.get_attribute("aria-label") for form in forms.all()]
+    assert found == [f"Exercise {n}" for n in expected]
+    for form in forms.all():
+        section = form.locator("xpath=ancestor::section[1]/h3").inner_text()
+        assert section.startswith(form.get_attribute("aria-label"))
+    if expected:
+        forms.first.get_by_role("textbox").first.fill("1 +")
+        forms.first.get_by_role("button", name="Check").click()
+        told = forms.first.get_by_role("status").inner_text()
+        assert told.startswith(f"✗ Exercise {expected[0]}: ")
+        assert "this formula can't be read: a number or a name is missing" in told
+    assert page.errors == []
+
+
+def test_without_scripts_there_is_no_form(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html", java_script_enabled=False).page
+    assert page.locator(".nbvae-pencil").count() == 1
+    assert page.locator("form.pencil").count() == 0
+    assert page.locator(".nbvae-pencil").first.inner_text() == ""
 
 
 def test_a_result_waits_for_the_readers_guess(address, opened):
