@@ -158,7 +158,7 @@ def test_each_pencil_exercise_has_its_form(path, address, opened):
 
 def test_without_scripts_there_is_no_form(address, opened):
     page = opened(f"{address}/book/02_negative_binomial.html", java_script_enabled=False).page
-    assert page.locator(".nbvae-pencil").count() == 1
+    assert page.locator(".nbvae-pencil").count() == 2
     assert page.locator("form.pencil").count() == 0
     assert page.locator(".nbvae-pencil").first.inner_text() == ""
 
