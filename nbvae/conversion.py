@@ -21,7 +21,7 @@ from nbvae.module.nbvae import NBVAE
 
 Linear = tuple[Tensor, Tensor]  # weights and biases
 WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has its like here
-    "dispersion": ("gene",),
+    "dispersion": ("gene", "gene-batch"),
     "gene_likelihood": tuple(LIKELIHOODS),
     "latent_distribution": ("normal",),
     "batch_representation": ("one-hot",),
@@ -64,6 +64,7 @@ def from_scvi(model: Any) -> NBVAE:
         n_hidden=theirs.n_hidden,
         n_layers=theirs.n_layers,
         likelihood=theirs.gene_likelihood,
+        dispersion=_dispersion(theirs),
         covariates=covariates,
         encode_covariates=theirs.encode_covariates and covariates is not None,
         size_factor_key=_key(fields["size_factor"]) if theirs.use_size_factor_key else None,
@@ -112,6 +113,12 @@ def _covariates(fields: dict[str, Any], theirs: Any) -> Covariates | None:
     return Covariates(tuple(columns)) if columns else None
 
 
+def _dispersion(theirs: Any) -> str:
+    """Return their dispersion, as far as there is one for each batch."""
+    has_several = theirs.n_batch > 1 and LIKELIHOODS[theirs.gene_likelihood].has_theta
+    return str(theirs.dispersion) if has_several else "gene"
+
+
 def _key(field: dict[str, Any]) -> str:
     """Return the column of ``obs`` that a field was read from."""
     original = field["state_registry"].get("original_key")
@@ -129,7 +136,7 @@ def _copy_weights(module: NBVAE, theirs: Any) -> None:
     if module.dropout_decoder is not None:
         _fill(module.dropout_decoder, decoded, decoder.px_dropout_decoder)
     if module.log_theta is not None:
-        module.log_theta.copy_(theirs.px_r)
+        module.log_theta.copy_(theirs.px_r.view(module.log_theta.shape))  # of one batch: (G, 1)
 
 
 def _fill(mlp: MLP, hidden: list[Linear], last: nn.Linear) -> None:

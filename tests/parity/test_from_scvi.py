@@ -27,6 +27,9 @@ ARGUMENTS = {
     "encoding": {"encode_covariates": True, "gene_likelihood": "nb"},
     "Poisson": {"gene_likelihood": "poisson", "use_batch_norm": "encoder", "n_latent": 5},
     "deep": {"n_layers": 3, "deeply_inject_covariates": False, "encode_covariates": True},
+    "θ per batch": {"dispersion": "gene-batch", "gene_likelihood": "nb"},
+    "θ per batch, ZINB": {"dispersion": "gene-batch", "encode_covariates": True},
+    "no θ at all": {"dispersion": "gene-batch", "gene_likelihood": "poisson"},
     "plain": {"gene_likelihood": "nb", "use_batch_norm": "none", "dropout_rate": 0, "n_hidden": 32},
 }
 
