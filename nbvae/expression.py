@@ -233,8 +233,8 @@ def gene_correlation(
                 share = scale[:, columns].cpu().double().numpy()
                 total, products = total + share.sum(axis=0), products + share.T @ share
                 if by_theta is not None:
-                    by_theta = by_theta[..., columns].cpu().double().numpy()
-                    own += (share**2 * by_theta).sum(axis=0)
+                    scatter = by_theta[..., columns].cpu().double().numpy()
+                    own += (share**2 * scatter).sum(axis=0)
     n = n_samples * table.n_cells
     mean, square, own = total / n, products / n, own / n
     covariance = square - np.multiply.outer(mean, mean)

@@ -4,8 +4,8 @@ That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41
 A level of a category has one column of weights in the first layer of the decoder, and, with
 dispersion per gene and batch, one of log θ. New columns are fitted to the cells of the new batch.
 All other weights stay to the last bit, and with them what the module says of the cells that it
-knew. So few numbers say little: a batch that differs from the known ones in its own way in each gene is
-explained in part.
+knew. So few numbers say little: a batch that differs from the known ones in its own way in each
+gene is explained in part.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from nbvae._messages import shown
 from nbvae.data.covariate import Category, Number, levels_of
 from nbvae.data.covariates import Covariates
+from nbvae.module.library import ModelledLibrary
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.saving import arguments_of
 from nbvae.train.trainer import Trainer
@@ -27,7 +28,8 @@ from nbvae.train.trainer import Trainer
 def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     """Copy a module, and fit the weights of those levels that it has not seen.
 
-    A new level starts as the mean of the known ones of its category.
+    A new level starts as the mean of the known ones of its category. The library of a new batch,
+    where it is modelled, has the distribution that it has in these cells.
 
     Args:
         module: has covariates; it is not changed.
@@ -51,6 +53,8 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
             f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
         )
     extended = _extended(module, known, Covariates(columns))
+    if isinstance(extended, ModelledLibrary):
+        extended.measure_library(adata, known=known.categories[0].n_columns)
     new = [
         i >= before.n_columns
         for before, after in zip(known.columns, columns, strict=True)
@@ -83,7 +87,7 @@ def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE
     for name, own in extended.state_dict().items():
         values = weights[name].cpu()
         if values.shape != own.shape:  # its last columns are those of all covariates, or of batches
-            first = of_batches if name == "log_theta" else starts
+            first = starts if name.endswith("weight") else of_batches
             others, of_levels = values.split([values.shape[1] - len(first), len(first)], dim=1)
             weights[name] = torch.cat([others, of_levels @ first], dim=1)
     extended.load_state_dict(weights)
@@ -108,7 +112,7 @@ def _freeze_all_but(
         if weights.shape == before[name].shape:
             weights.requires_grad_(False)
             continue
-        those = new[covariates.batch_columns] if name == "log_theta" else new
+        those = new if name.endswith("weight") else new[covariates.batch_columns]
         others = torch.zeros(weights.shape[1] - len(those), dtype=torch.bool)
         moves = torch.cat([others, those])
         hooks.append(weights.register_hook(_only(moves)))
