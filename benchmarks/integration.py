@@ -181,8 +181,8 @@ RIVALS: dict[str, Callable[[World], np.ndarray]] = {
     "scVI": scvi_tools,
     "nbvae, told": nbvae_model(),
     "nbvae, both told": nbvae_model(encode=True),
-    "nbvae, told, to the end": nbvae_model(holdout_fraction=0.0),
-    "nbvae, told, 180 epochs": nbvae_model(holdout_fraction=0.0, max_epochs=180),
+    "nbvae, to the end": nbvae_model(holdout_fraction=0.0),
+    "nbvae, 180 epochs": nbvae_model(holdout_fraction=0.0, max_epochs=180),
 }
 
 
