@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks import compiled, data, report, results
 from nbvae import NBVAE, CellTable, Minibatch, SparseBatch, evaluation, loss_of
 from nbvae.module import fast, kernels
-from nbvae.module.distributions import stirling_remainder
+from nbvae.module.distributions import digamma_rise, stirling_remainder
 from nbvae.threads import use_threads
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
@@ -157,7 +157,7 @@ def stirling_alone(_: Run) -> AbstractContextManager[Any]:
         at = theta[genes]
         upper, lower = stirling_remainder(torch.stack([count + at, at]))
         log_sum = (count + at - 0.5) * torch.log1p(count / at) - count + upper - lower
-        return log_sum, count - at * kernels.digamma_rise(count, at)
+        return log_sum, count - at * digamma_rise(count, at)
 
     return mock.patch.object(kernels, "_sums_below", sums_below)
 
