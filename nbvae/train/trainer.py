@@ -37,7 +37,7 @@ NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 
 class Trainer:
-    """Fits a module to raw counts.
+    """Fits a module to raw counts; ``TrainerSettings`` has the reason of each default.
 
     Args:
         max_epochs: how often each training cell is met; None: about 300 steps, at least 10 epochs.
@@ -48,17 +48,14 @@ class Trainer:
         holdout_fraction: of the cells, never trained on; they decide which epoch is the best.
         stratify_by: a column of obs; each of its groups gives that fraction.
         patience: stop after so many epochs without a better held-out ELBO; None: never.
-        theta_prior: the standard deviation of a normal prior of log θ around 0, the same for each
-            gene; None: none. Where many genes are rare, θ is over-fitted: 0.5, with twice the
-            epochs, then ends lower. The loss in the history is without it.
+        theta_prior: standard deviation of a normal prior of each gene's log θ, around 0; None: no
+            prior. Where many genes are rare, 0.5 ends lower. The history is without it.
         seed: of the split, the order of the cells and the draws of z.
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
-        threads: how many compute, whatever PyTorch is set to; None: one. With more, the ELBO is the
-            same, but the weights differ in their last bits; on an idle machine, a second thread
-            saves a sixth to a third, and beside other programs it takes many times as long.
-
-    The reason of each default stands beside it in ``TrainerSettings``.
+        threads: how many compute, whatever PyTorch is set to; None: one. With more, the last bits
+            of the weights differ. On an idle machine a second one saves a sixth to a third, and
+            beside other programs it takes many times as long.
 
     Attributes:
         settings: the ``TrainerSettings``.
@@ -140,9 +137,8 @@ class Trainer:
 
         Raises:
             CountsError: the matrix does not hold raw counts.
-            ValueError: the module was built for another number of genes, too few cells, a prior
-                of a θ that it does not have, or this machine lacks the device or so many
-                processors.
+            ValueError: the module was built for another number of genes, or has no θ for its
+                prior; too few cells; this machine lacks the device or so many processors.
             CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
                 genes, labels, covariates, or another module.
             OSError: the checkpoint can't be written; this is said before the first epoch.
@@ -174,9 +170,7 @@ class Trainer:
     ) -> tuple[TrainingState, CellTable, int]:
         """Check all that can be checked before the first epoch; take up the run if it was cut.
 
-        Returns:
-            The state, the cells, and how many epochs there are in all.
-
+        Returns the state, the cells, and how many epochs there are in all.
         """
         settings = self.settings
         device = pick_device(settings.device)
