@@ -53,20 +53,3 @@ def test_minibatches_go_to_the_device():
     """Else the module and its data would lie on two devices."""
     m = next(TABLE.minibatches(np.arange(4), 2, "meta"))
     assert {v.device.type for v in (m.x, m.library, m.covariates, *m.sparse)} == {"meta"}
-
-
-def test_where_a_window_ends_does_not_show(monkeypatch):
-    """Else cells would be lost, or change places, in tables of more cells than a window holds."""
-    order = np.array([3, 1, 0, 2, 2])
-    whole = list(TABLE.minibatches(order, 2))
-    monkeypatch.setattr("nbvae.data.minibatches.window_size", lambda batch_size: batch_size)
-    for there, here in zip(whole, TABLE.minibatches(order, 2), strict=True):
-        assert torch.equal(there.x, here.x)
-        assert all(torch.equal(*pair) for pair in zip(there.sparse, here.sparse, strict=True))
-        assert torch.equal(there.covariates, here.covariates)
-
-
-def test_neighbours_are_not_copied():
-    """Else each minibatch would cost a second copy of its counts."""
-    first, second = TABLE.minibatches(np.arange(4), 2)
-    assert first.counts.data.base is second.counts.data.base is not None

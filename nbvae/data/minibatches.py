@@ -42,12 +42,11 @@ class SparseBatch(NamedTuple):
     @classmethod
     def of(cls, matrix: sparse.csr_matrix, device: torch.device | str = "cpu") -> "SparseBatch":
         """List the counts of a CSR matrix, (N, G)."""
-        logs = matrix.log1p()
-        by_gene = logs.tocsc()
+        by_gene = matrix.tocsc()
         cells = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         arrays = (
-            *(matrix.data, cells, matrix.indices, matrix.indptr[:-1], logs.data),
-            *(by_gene.data, by_gene.indices, by_gene.indptr[:-1]),
+            *(matrix.data, cells, matrix.indices, matrix.indptr[:-1], np.log1p(matrix.data)),
+            *(np.log1p(by_gene.data), by_gene.indices, by_gene.indptr[:-1]),
         )
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
@@ -161,7 +160,7 @@ class CellTable(NamedTuple):
         """ℓ of some cells: their size factors, or their total counts. (n,), float64."""
         if self.size_factors is not None:
             return self.size_factors[rows, 0].astype(float)
-        parts = (counts for _, counts in self._windows(rows, 1))
+        parts = (counts[places] for _, counts, places in self._windows(rows, 1))
         return np.concatenate([np.asarray(p.sum(axis=1, dtype=float)).ravel() for p in parts])
 
     def positions(self, indices: Any) -> np.ndarray:
@@ -215,11 +214,11 @@ class CellTable(NamedTuple):
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[Minibatch]:
         """Walk through the cells ``indices`` in that order; the last minibatch may be smaller."""
-        for window, counts in self._windows(indices, batch_size):
+        for window, counts, places in self._windows(indices, batch_size):
             for start in range(0, len(window), batch_size):
                 some = slice(start, start + batch_size)
                 yield Minibatch(
-                    _neighbours(counts, some),
+                    counts[places[some]],
                     _rows(self.design, window[some]),
                     device,
                     _rows(self.size_factors, window[some]),
@@ -227,26 +226,15 @@ class CellTable(NamedTuple):
 
     def _windows(
         self, indices: np.ndarray, batch_size: int
-    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """Yield some thousand cells at a time with their counts.
-
-        To take rows out of a table costs nearly as much for a minibatch as for a window, and a
-        window is no second copy of a large table.
-        """
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+        """Yield cells, counts that are in memory, and the place of each cell among these."""
+        if not self.on_disk:
+            yield indices, self.counts, indices
+            return
         step = window_size(batch_size)
         for start in range(0, len(indices), step):
             window = indices[start : start + step]
-            yield window, self.counts[window]
-
-
-def _neighbours(counts: sparse.csr_matrix, some: slice) -> sparse.csr_matrix:
-    """Take rows that lie side by side: the same numbers in memory, not a copy."""
-    starts = counts.indptr[some.start : some.stop + 1]
-    inside = slice(starts[0], starts[-1])
-    shape = (len(starts) - 1, counts.shape[1])
-    return sparse.csr_matrix(
-        (counts.data[inside], counts.indices[inside], starts - starts[0]), shape
-    )
+            yield window, self.counts[window], np.arange(len(window))
 
 
 def _rows(values: np.ndarray | None, rows: np.ndarray) -> Tensor | None:
