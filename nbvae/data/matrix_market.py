@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -43,12 +44,19 @@ def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
     if watched.layout != "coordinate":
         return None
     try:
-        matrix = mmread(watched)
+        matrix = read_plain(watched)
     except ValueError:
         if watched.only_digits:
             raise
         return None
     return matrix if watched.is_plain() else None
+
+
+def read_plain(file: Opened) -> sparse.coo_matrix:
+    """Read with scipy, whose next releases would rather return a sparse array."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*spmatrix", DeprecationWarning)
+        return sparse.coo_matrix(mmread(file))
 
 
 class _Watched:
