@@ -47,13 +47,14 @@ def test_all_that_is_said_about_cells_and_genes_is_kept(annotated, tmp_path, cap
     assert caplog.text == ""
 
 
+@pytest.mark.slow  # it loads all of scanpy
 def test_scanpys_neighbours_still_work(annotated):
     """Else an embedding of what was read would fail on 'connectivities'."""
     import scanpy as sc
 
     del annotated.uns["neighbors"]
     annotated.obsm["X_pca"] = np.random.default_rng(0).normal(size=(annotated.n_obs, 2))
-    sc.pp.neighbors(annotated, use_rep="X_pca", n_neighbors=4)
+    sc.pp.neighbors(annotated, use_rep="X_pca", n_neighbors=4, method="gauss")
     adata = datasets.read_counts(annotated)
     sc.tl.diffmap(adata, n_comps=3)
     assert "X_diffmap" in adata.obsm

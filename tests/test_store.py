@@ -149,6 +149,7 @@ def test_training_meets_each_cell_once_an_epoch_and_never_many_together(store, m
     assert sorted(np.concatenate(read_rows)) == list(range(53))  # those held out once, too
 
 
+@pytest.mark.slow
 def test_it_learns_as_from_memory(seed, read_only_sample, tmp_path):
     """Else the order of the disk would cost quality. Two orders are two seeds of one run."""
     store = write_store(tmp_path / "sample.zarr", read_only_sample, seed=seed)

@@ -68,7 +68,8 @@ def read_counts(
 def _with_counts(adata: AnnData, counts: sparse.csr_matrix, layer: str | None) -> AnnData:
     """Join counts with what is known about their cells and genes; say what is left behind."""
     _warn_of_binary(counts)
-    others = [f"layers {shown(names)}"] if (names := sorted(set(layers_of(adata)) - {layer})) else []
+    layers = sorted(set(layers_of(adata)) - {layer})
+    others = [f"layers {shown(layers)}"] if layers else []
     others += ["raw"] if adata.raw is not None else []
     of_others = [key for key, value in adata.uns.items() if _is_about_others(key, value)]
     if others or (of_others and layer in (None, "X")):

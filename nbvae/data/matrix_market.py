@@ -11,7 +11,7 @@ import csv
 import gzip
 import warnings
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,8 @@ def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
     return matrix if watched.is_plain() else None
 
 
-def read_plain(file: Opened) -> sparse.coo_matrix:
-    """Read with scipy, whose next releases would rather return a sparse array."""
+def read_plain(file: Any) -> sparse.coo_matrix:
+    """Read what can be read from; scipy's next releases would rather return a sparse array."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*spmatrix", DeprecationWarning)
         return sparse.coo_matrix(mmread(file))

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from building import build
 from hands import PHONE
 from notebooks import ROOT, chapters
 
@@ -24,11 +23,6 @@ NOT_OURS = re.compile(r"mathjax|bootstrap|theme|toggle|clipboard|copybutton|desi
 ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
