@@ -33,6 +33,14 @@ def fixed_random_numbers(seed):
 
 
 @pytest.fixture(scope="session")
+def sc():
+    """Scanpy. Loading it takes seconds, so tests with it are slow: `make check` goes without."""
+    import scanpy
+
+    return scanpy
+
+
+@pytest.fixture(scope="session")
 def read_only_sample():
     return datasets.pbmc68k_sample()
 

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy as sc
 import torch
 
 import nbvae
@@ -239,7 +238,8 @@ def test_what_a_module_says_is_what_it_says_of_cells_in_memory(store, tmp_path, 
         pd.testing.assert_frame_equal(*tables)
 
 
-def test_the_latent_state_goes_where_scanpy_looks(store):
+@pytest.mark.slow
+def test_the_latent_state_goes_where_scanpy_looks(store, sc):
     """Else neighbours and UMAP would need a detour."""
     module = model(store)
     evaluation.add_latent(module, store)
