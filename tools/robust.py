@@ -35,6 +35,7 @@ PROCESSORS = {
 }
 SEEDS = (1, 2, 3, 4, 5)
 ALL_PLACES = PLACES | {"everywhere": EVERYWHERE}
+CHECKER = (sys.executable, "-m", "pytest", "-q", "--nbval")
 TESTS = ROOT / "tests"
 NOT_BOOK = ("--ignore", TESTS / "book")  # what is tested there does not compute
 SHIFT = """
@@ -89,8 +90,7 @@ def under_pytest(*arguments: object, variables: dict[str, str]) -> Iterator[str]
 
 def in_place(path: Path, place: str) -> Iterator[str]:
     """Run the checker in one place; yield what it says if something fails."""
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval"]
-    for done in run(ALL_PLACES[place], command, path):
+    for done in run(ALL_PLACES[place], CHECKER, path):
         if done.returncode:
             yield ANSI.sub("", done.stdout)
 

@@ -1,11 +1,13 @@
 """The places in which `make robust` runs the checker are what their names say."""
 
+import dataclasses
 import json
 import shutil
 import sys
 
 import places
 import pytest
+import robust
 from notebooks import BOOK
 
 ASK = """
@@ -115,3 +117,13 @@ def test_everywhere_is_all_of_it():
         assert found["here"] == []
         assert " " in found["path"]
     assert place.at_once
+
+
+@OFFLINE
+@pytest.mark.slow
+def test_a_chapter_passes_everywhere_at_once_as_on_the_least_of_processors():
+    """`make robust` says which of the places it was, if one."""
+    least = places.EVERYWHERE.variables | robust.PROCESSORS["default"]
+    place = dataclasses.replace(places.EVERYWHERE, variables=least)
+    for done in places.run(place, robust.CHECKER, BOOK / "05_the_draft.ipynb"):
+        assert done.returncode == 0, done.stdout
