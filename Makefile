@@ -141,7 +141,7 @@ branch:
 	git push --quiet --force "$(TO)" $(FOLDER)
 
 clean:
-	rm -rf _build dist build .venv-package .venv-fresh .pytest_cache .ruff_cache
+	rm -rf _build dist build .venv-package .venv-fresh .venv-try .pytest_cache .ruff_cache
 
 # The stamp comes last: an interrupted installation is taken up again. An environment that doesn't
 # work (empty, half made, of a Python that is gone or too old, a link to nowhere) is made anew.
