@@ -1,12 +1,14 @@
 """Print the whole book into one file: `make pdf`, after `make book`.
 
 The pages of the built site are joined to one, so that links and the outline work, and a browser
-prints that. Figures that move are there as pictures, and hints, solutions and code are open.
+prints that. Figures that move are there as pictures, hints and code are open, and the solutions
+of the exercises stand at the end.
 """
 
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bs4 import BeautifulSoup
@@ -61,16 +63,22 @@ def pages(site: Path) -> list[Path]:
 def joined(site: Path) -> str:
     """Return one page that holds all, with an id for each thing that something links to."""
     known = pages(site)
-    parts, listed = [], []
+    parts, listed, solved = [], [], []
     for path in known:
         article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").select_one(
             "article"
         )
         assert article is not None
         prepare(article, path.stem, {page.stem for page in known})
-        title = article.find("h1")
-        listed.append(f'<li><a href="#{path.stem}">{title.get_text() if title else ""}</a></li>')
+        heading = article.find("h1")
+        title = heading.get_text() if heading else ""
+        if solutions := list(taken_out(article)):
+            solved.append(f"<section><h2>{title}</h2>{''.join(solutions)}</section>")
+        listed.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         parts.append(f'<section id="{path.stem}">{article.decode_contents()}</section>')
+    if solved:
+        listed.append('<li><a href="#solutions">Solutions</a></li>')
+        parts.append(f'<section id="solutions"><h1>Solutions</h1>{"".join(solved)}</section>')
     contents = f'<nav class="contents"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
     return frame(known, [parts[0], contents, *parts[1:]])
 
@@ -90,6 +98,23 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
         stem = target.removesuffix(".html") if target else page
         if stem in known and (not target or target.endswith(".html")):
             link["href"] = f"#{stem}--{anchor}" if anchor else f"#{stem}"
+
+
+def taken_out(article: Tag) -> Iterator[str]:
+    """Move the answers out of a prepared chapter, with their checks; each leaves a link."""
+    for heading in article.select("h3[id*='--exercise-']"):
+        section = heading.parent
+        assert section is not None
+        cells = section.select(".tag_hide-cell, .tag_exercise-check")
+        task, title = str(heading["id"]), heading.get_text()
+        solution = task.replace("--exercise-", "--solution-")
+        answer = "".join(str(cell) for cell in cells)
+        for cell in cells:
+            cell.decompose()
+        link = BeautifulSoup(f'<p><a href="#{solution}">Solution</a></p>', "html.parser")
+        section.append(link)
+        back = f'<h3 id="{solution}"><a href="#{task}">{title}</a></h3>'
+        yield f"<section>{back}{answer}</section>"
 
 
 def frame(known: list[Path], parts: list[str]) -> str:
