@@ -31,9 +31,14 @@ body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
 h1, h2, h3, summary { break-after: avoid; }
-img { break-inside: avoid; max-width: 100% !important; }
+img, details { break-inside: avoid; }
+img { max-width: 100% !important; }
 pre { white-space: pre-wrap !important; overflow: visible !important; }
-pre, .highlight, .cell_input, .cell { break-inside: auto !important; }
+.cell, .cell_input, .cell_input div, pre { break-inside: auto !important; }
+.cell_input, .cell_input div { display: block !important; overflow: visible !important; }
+.cell_input, .cell_input div { white-space: normal !important; }
+.cell_input div, .cell_input pre { margin: 0 !important; padding-block: 0.2em !important; }
+.cell_input.short { break-inside: avoid !important; }
 pre { font-size: 0.8em !important; }
 .bd-article h2 { margin-top: 1.5rem; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
@@ -41,6 +46,7 @@ table { font-size: 0.85em; }
 .nbvae-living { display: none; }
 .contents li { list-style: none; }
 """
+SHORT = 16  # lines of code that stay together
 FOOT = """<div style="width:100%;font-size:8px;text-align:center;color:#555">
 <span class="pageNumber"></span></div>"""
 READY = """async () => {
@@ -87,8 +93,15 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
     """Open what is folded, load all pictures, and let links stay within the file."""
     for node in article.select(NEEDLESS):
         node.decompose()
+    for hidden in article.select("details.hide"):  # code: there is nothing to click on
+        if hidden.summary:
+            hidden.summary.decompose()
+        hidden.unwrap()
     for details in article.select("details"):
         details["open"] = ""
+    for code in article.select(".cell_input"):
+        if code.get_text().count("\n") <= SHORT:
+            code["class"] = [*code.get_attribute_list("class"), "short"]
     for picture in article.select("img"):
         picture["loading"] = "eager"
     for node in article.select("[id]"):
