@@ -101,7 +101,7 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
         details["open"] = ""
     for code in article.select(".cell_input"):
         if code.get_text().count("\n") <= SHORT:
-            code["class"] = [*code.get_attribute_list("class"), "short"]
+            code["class"] = " ".join([*map(str, code.get_attribute_list("class")), "short"])
     for picture in article.select("img"):
         picture["loading"] = "eager"
     for node in article.select("[id]"):
