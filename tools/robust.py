@@ -8,6 +8,7 @@ is a whole run of a chapter, or of tests/, in a process of its own:
     default, avx2, …    PyTorch's kernels for a processor without the newer instructions; no
                         assertion fails, and what is printed is what the book prints
     mkl, onednn         the same for the two libraries that multiply matrices
+    numpy               the same for NumPy
     no network, …       the places of places.py, in which a reader may run the checker
 
 What a chapter draws with NumPy itself stays: that is its data, the same on every machine.
@@ -32,6 +33,7 @@ PROCESSORS = {
     "avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
     "mkl": {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE"},
     "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "numpy": {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
 }
 SEEDS = (1, 2, 3, 4, 5)
 ALL_PLACES = PLACES | {"everywhere": EVERYWHERE}

@@ -18,7 +18,7 @@ def compared(text):
 
 def test_every_rule_is_read():
     text = (ROOT / "nbval_sanitize.cfg").read_text(encoding="utf-8")
-    assert len(RULES) == len(re.findall(r"^\[", text, re.MULTILINE)) == 4
+    assert len(RULES) == len(re.findall(r"^\[", text, re.MULTILINE)) == 5
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,7 @@ def test_every_rule_is_read():
         (SAMPLE, SAMPLE + "    layers: None (.X)\n"),
         ("<b><!--end-->", "<b><!--living--><script></script><!--/living--><!--end-->"),
         ("<i data-trained='1'>", "<i data-trained='2'>"),
+        ('{"ways":[["a","x+/="],["b","y"]],"n":1}', '{"ways":[["a","z"],["b","y"]],"n":1}'),
     ],
 )
 def test_what_may_differ(stored, found):
@@ -44,6 +45,7 @@ def test_what_may_differ(stored, found):
         (SAMPLE, SAMPLE + "    layers: 'log'\n"),
         (SAMPLE, SAMPLE + "    varm: 'PCs'\n    layers: None (.X)\n"),
         ("<i data-values='1'>", "<i data-values='2'>"),
+        ('{"ways":[["a","x"]],"n":1}', '{"ways":[["a","x"]],"n":2}'),
     ],
 )
 def test_what_may_not(stored, found):
