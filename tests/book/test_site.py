@@ -79,12 +79,6 @@ def sample_book(folder, address):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The book itself."""
-    return build(ROOT, tmp_path_factory.mktemp("site"))
-
-
-@pytest.fixture(scope="session")
 def pages(site):
     return [Page(path) for path in site.rglob("*.html") if "_static" not in path.parts]
 

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from building import build
 from hands import PHONE, Work
 from notebooks import ROOT, chapters
 
@@ -27,11 +26,6 @@ ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
 WIDTHS = (1440, 1280, 768, 390)
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
