@@ -10,7 +10,7 @@ from nbvae.teaching.exercises._drawing import SIGMAS, fits, generator_slip
 from nbvae.teaching.exercises._reading import apart, array, close, compare, sequence
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.5]])  # of exercise 3.1's two kinds of cells
-FAR = LOGITS + [[1000.0], [-1000.0]]  # the same shares, with outputs that exp cannot take
+FAR = LOGITS + np.array([[1000.0], [-1000.0]])  # the same shares, with outputs that exp cannot take
 
 
 @exercise("3.1", "four lines, and a cell. Most of the rest of the book runs them backwards.")
