@@ -164,7 +164,7 @@ def test_the_axis_stays_where_it_is_while_the_library_moves(name, figure):
         slider.evaluate(
             "(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", np.log10(library)
         )
-        seen[library] = chart.locator(".lv-tick").all_inner_texts(), max(bars(page.page))
+        seen[library] = chart.locator(".lv-tick").all_text_contents(), max(bars(page.page))
     assert seen[200][0] == seen[1800][0]
     assert seen[1800][1] / seen[200][1] == pytest.approx(3, rel=0.02 if name == "latent_map" else 1)
 
