@@ -1,4 +1,4 @@
-"""A mouse and a finger that drag, the screens that they drag on, and what that makes a page compute."""
+"""A mouse and a finger that drag, their screens, and what a page computes meanwhile."""
 
 DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
 

@@ -219,7 +219,7 @@ PARTS = ("log-gammas", "products", "Adam", "the rest")
 
 
 def grid():
-    """Two rates, three warm-ups and two seeds; the last run breaks after three of five epochs."""
+    """Two rates, three warm-ups and two seeds; the last run goes beyond what the page can hold."""
     spans = ((80, 99), (90, 140), (2, 9))
     rng = np.random.default_rng(5)
     runs = [
@@ -233,7 +233,7 @@ def grid():
         for rate, warmup, seed in itertools.product((0.001, 0.01), (0, 2, 4), (0, 1))
     ]
     last = runs[-1]
-    return [*runs[:-1], last._replace(train=[9e9] * 3, held_out=last.held_out[:3], kl=last.kl[:3])]
+    return [*runs[:-1], last._replace(train=[9e9] * 5)]
 
 
 FIGURES = {

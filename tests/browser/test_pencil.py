@@ -28,6 +28,8 @@ ANSWERS = {
             "theta/(theta+mean)", "(1+mean*theta)**(-1/theta)", "(theta+mean)**-theta",
             "theta*log(theta/(theta+mean))", "(theta/(theta+mean))**theta*gamma(theta)",
             "(theta/(theta+mean))**mean", "mean-theta"],
+    "2.2": [["theta", "theta/(theta+mean)", "1/theta", "mean"],
+            ["theta/(theta+mean)", "mean/(theta+mean)", "theta", "1/(1+mean*theta)", "mean"]],
     "3.2": ["((a+b)/2)**2/(((a*a+b*b)/2)/theta + (a-b)**2/4)",
             "(a+b)**2/(2*(a*a+b*b)/theta + (a-b)**2)", "theta", "(a+b)**2*theta/(2*(a*a+b*b))",
             "1/(((a+b)/2)**2/(((a*a+b*b)/2)/theta + (a-b)**2/4))", "a + b"],

@@ -5,7 +5,7 @@ A page has no Python. It evaluates the reader's formula for the cases below, and
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Formula(NamedTuple):
 
 
 Build = Callable[[], Formula | Sequence[Formula]]
+AnyBuild = TypeVar("AnyBuild", bound=Build)
 FORMULAS: dict[str, Build] = {}
 
 
@@ -78,10 +79,10 @@ def formula(number: str, praise: str) -> Callable[[Callable[[], Formula]], Calla
     return register
 
 
-def in_page(number: str) -> Callable[[Build], Build]:
+def in_page(number: str) -> Callable[[AnyBuild], AnyBuild]:
     """Register what a page asks, of an exercise whose check asks for more than a formula."""
 
-    def register(build: Build) -> Build:
+    def register(build: AnyBuild) -> AnyBuild:
         FORMULAS[number] = build
         return build
 

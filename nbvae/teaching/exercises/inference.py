@@ -163,8 +163,8 @@ def _score_of_a_draw() -> Formula:
     def right(h: float, noise: float, s: float) -> float:
         mean, z, logvar = 0.0, torch.tensor(s * noise), torch.tensor(2 * np.log(s))
         logvar.requires_grad_()
-        Normal(mean, (logvar / 2).exp()).log_prob(z).backward()
-        return h * float(logvar.grad)
+        log_q = Normal(mean, (logvar / 2).exp()).log_prob(z)
+        return h * torch.autograd.grad(log_q, logvar)[0].item()
 
     rows = inputs().uniform([0.5, 0.3, 0.6], [3, 2.5, 1.8], (4, 3))
     return Formula(

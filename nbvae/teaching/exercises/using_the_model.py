@@ -57,7 +57,7 @@ def _called(probability: np.ndarray, fdr: float) -> int:
 
 
 @formula("9.2", "the same estimate, and the other genes decide how far it is believed.")
-def _probability() -> Formula:
+def _believed() -> Formula:
     """Shrink estimates of both signs, some more, some less; then the usual slips."""
     rng = inputs()
     cases = [(2.0, 1.0, 0.6, 0.25), (-1.4, 0.5, 2.0, 0.3)]

@@ -66,13 +66,10 @@
     });
     const verdict = living.add(row, "p", { class: "lv-verdict" });
 
-    map.root.addEventListener("click", (event) => {
-      const box = map.root.getBoundingClientRect();
-      const at = (axis, from, list) => Math.max(0, Math.min(list.length - 1, Math.floor(axis.back(from))));
-      pick({
-        warmup: at(map.pen.x, event.clientX - box.left, warmups),
-        rate: at(map.pen.y, event.clientY - box.top, rates),
-      });
+    const square = (v, list) => Math.max(0, Math.min(list.length - 1, Math.floor(v)));
+    living.touched(map, {
+      on: ([x, y]) => pick({ warmup: square(x, warmups), rate: square(y, rates) }),
+      over() {}, leave() {},
     });
 
     function draw() {

@@ -37,30 +37,29 @@ def training_grid(runs: Sequence[Run], *, no_z: float, still: Figure | None = No
 
     Args:
         runs: of every rate with every warm-up and as many seeds each, as long as each other, in
-            the order of rate, warm-up and seed. A run that broke goes on as it ended.
+            the order of rate, warm-up and seed.
         no_z: what a model without z scores, in nats.
         still: the picture for where scripts do not run.
 
     """
     rates = sorted({run.rate for run in runs})
     warmups = sorted({run.warmup for run in runs})
-    n_seeds, n_epochs = len({run.seed for run in runs}), max(len(run.kl) for run in runs)
+    n_seeds = len({run.seed for run in runs})
     used = np.array([run.in_use for run in runs]).reshape(-1, n_seeds)
     values = {
         "rates": rates,
         "warmups": warmups,
         "seeds": n_seeds,
-        "epochs": n_epochs,
+        "epochs": len(runs[0].kl),
         "used": used.tolist(),
-        "curves": whole(np.concatenate([_curves(run, n_epochs) for run in runs])),
+        "curves": whole(np.concatenate([_curves(run) for run in runs])),
     }
     label = "A grid of runs: learning rate and warm-up"
     trained = {"noZ": round(no_z, 1)}
     return LivingFigure("training_grid", label, values, trained=trained, still=still)
 
 
-def _curves(run: Run, n_epochs: int) -> np.ndarray:
+def _curves(run: Run) -> np.ndarray:
     """Losses and KL in tenths of nats, as far as two bytes go, in a row."""
     scaled = np.array([run.train, run.held_out, run.kl]) * 10
-    longer = np.pad(scaled, ((0, 0), (0, n_epochs - scaled.shape[1])), mode="edge")
-    return np.rint(np.clip(longer, 0, LARGEST)).ravel()
+    return np.rint(np.clip(scaled, 0, LARGEST)).ravel()
