@@ -212,3 +212,22 @@ def test_what_can_not_be_modelled_is_refused(told):
     told.obs["run"] = ["alone"] + ["others"] * 52
     with pytest.raises(ValueError, match="batch 'alone' do not differ in their totals"):
         built(told)
+
+
+@pytest.mark.slow
+def test_it_changes_little_of_what_is_found_between_kinds(sample):
+    """Chapter 9 says so: the shares stay those of the same genes, and so does what is called."""
+    found = []
+    for cls in (NBVAE, ModelledLibrary):
+        module = cls.for_counts(sample, seed=0)
+        Trainer(stratify_by="cell_type", device="cpu", progress=False).fit(module, sample)
+        found.append(
+            differential_expression(
+                module, sample, "CD19+ B", "CD14+ Monocyte", groupby="cell_type"
+            ).sort_index()
+        )
+    given, modelled = found
+    frequent = given["raw_mean1"] + given["raw_mean2"] > 0.2
+    difference = (modelled["lfc_mean"] - given["lfc_mean"])[frequent]
+    assert abs(difference.median()) < 0.08 and difference.std() < 0.4
+    assert modelled["is_de"].sum() == pytest.approx(given["is_de"].sum(), rel=0.1)

@@ -52,7 +52,8 @@ def test_a_chapter_has_its_measure(path):
 
 
 def test_the_census_counts_what_is_there():
-    text = "Two words $x^2$.\n\n**Predict first:** which?\n\n**Figure 1.1.** A picture."
+    text = "[Two](01_counts.ipynb#what-is-a-zero) words $x^2$."
+    text += "\n\n**Predict first:** which?\n\n**Figure 1.1.** A picture."
     code = "assert True\nnp.testing.assert_allclose(a, b)"
     broken = v4.new_code_cell("a b", metadata={"tags": ["raises-exception"]})
     notebook = v4.new_notebook(cells=[v4.new_markdown_cell(text), v4.new_code_cell(code), broken])
