@@ -10,7 +10,7 @@ from notebooks import BOOK, code_cells, read
 from scipy import stats
 from scipy.special import polygamma
 
-from benchmarks import donors, integration
+from benchmarks import donors, integration, unseen_kinds
 
 COLUMNS = [  # of the table in chapter 10: deal and score
     ("same cells", "own experiment"),
@@ -20,7 +20,9 @@ COLUMNS = [  # of the table in chapter 10: deal and score
 ]
 
 
-@pytest.mark.parametrize("benchmark", [integration, donors], ids=["integration", "donors"])
+@pytest.mark.parametrize(
+    "benchmark", [integration, donors, unseen_kinds], ids=["integration", "donors", "unseen_kinds"]
+)
 def test_the_report_is_made_of_the_runs(benchmark):
     runs = pd.read_csv(benchmark.STORED)
     assert benchmark.report(runs) == benchmark.STORED.with_suffix(".md").read_text("utf-8")
@@ -36,12 +38,12 @@ def test_chapter_10_quotes_the_rivals_scores():
     )
     runs = pd.read_csv(integration.STORED)
     lines = text.strip().splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     for line in lines:
         rival, *numbers = line.split(" | ")
         for (deal, score), shown in zip(COLUMNS, numbers, strict=True):
             some = runs[(runs.rival == rival.strip()) & (runs.deal == deal)][score]
-            assert len(some) >= 3
+            assert len(some) >= 5
             expected = [some.min(), some.mean(), some.max()]
             assert list(map(float, shown.split())) == pytest.approx(expected, abs=0.0051)
 
@@ -99,3 +101,18 @@ def test_chapter_9_quotes_the_calls_between_donors():
     assert true[["pseudobulk t", "pseudobulk GLM"]].max() <= 1
     assert "over 40 %" in text
     assert share[["by cells", "Wilcoxon"]].min() > 0.4
+
+
+def test_chapter_12_says_where_the_misfit_sees_nothing():
+    cells = read(BOOK / "12_your_own_data.ipynb").cells
+    [text] = [cell.source for cell in cells if "results/unseen_kinds.md" in cell.source]
+    runs = pd.read_csv(unseen_kinds.STORED)
+    of = runs.groupby("kind")[["AUC, misfit", "AUC, distance", "new"]].mean()
+    assert runs.groupby("kind")["seed"].nunique().min() >= 5
+    seen, unseen = of.loc[["CD19+ B", "CD56+ NK"]], of.drop(["CD19+ B", "CD56+ NK"])
+    assert "B cells have no near relative left" in text
+    assert seen["AUC, misfit"].min() > 0.85 and seen["new"].min() > 0.35
+    assert "the misfit notices next to none" in text
+    assert unseen["new"].max() < 0.2 and unseen["AUC, misfit"].max() < 0.7
+    assert "for most of them the distance" in text
+    assert (unseen["AUC, distance"] > unseen["AUC, misfit"]).mean() > 0.6
