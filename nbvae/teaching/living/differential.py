@@ -12,7 +12,7 @@ def volcano(
     tables: Mapping[tuple[str, str], pd.DataFrame],
     *,
     gene: str,
-    markers: Sequence[str],
+    markers: Sequence[str] = (),
     still: Figure | None = None,
 ) -> LivingFigure:
     """Let the reader choose groups, δ and FDR; the page calls the genes by the package's rule.
