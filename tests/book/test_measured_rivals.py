@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from notebooks import BOOK, code_cells, read
+from scipy import stats
+from scipy.special import polygamma
 
 from benchmarks import donors, integration, unseen_kinds
 
@@ -59,6 +61,34 @@ def test_the_glm_of_donors_is_that_of_statsmodels():
     for g in range(1, 12):
         model = sm.GLM(counts[:, g], design, sm.families.Poisson(), offset=offset)
         assert found[g] == pytest.approx(model.fit(scale="X2").tvalues[1], rel=1e-6)
+
+
+def logs_of_donors(n_genes, prior_freedom, seed):
+    """Two groups of three that differ in nothing; variances fall with the mean, and scatter."""
+    rng = np.random.default_rng(seed)
+    mean = np.sort(rng.uniform(2, 12, n_genes))
+    usual = 0.2 * np.exp(-0.2 * mean)
+    sd = np.sqrt(usual * prior_freedom / rng.chisquare(prior_freedom, n_genes))
+    return (mean + rng.normal(size=(6, n_genes)) * sd).round(3), np.arange(6) < 3
+
+
+def test_the_moderated_t_of_donors_is_that_of_limma():
+    """Oracle: limma as InMoose 0.9.1 has it, lmFit and eBayes(trend=True) on the same table."""
+    logs, control = logs_of_donors(40, 8, seed=0)
+    t, freedom = donors.moderated_t(logs, control)
+    limma = [-0.84964175, -0.08716793, 0.76168831, -0.68919480, -0.05240939, -1.24111034]
+    assert t[:6] == pytest.approx(limma, abs=1e-7)
+    assert freedom == pytest.approx(4 + 4.634735336, abs=1e-8)
+
+
+def test_where_its_assumptions_hold_the_moderated_t_is_exact():
+    """Oracle: the p-values of 20,000 genes that do not differ are uniform."""
+    logs, control = logs_of_donors(20_000, 5, seed=1)
+    t, freedom = donors.moderated_t(logs, control)
+    assert freedom == pytest.approx(4 + 5, rel=0.15)
+    assert stats.kstest(2 * stats.t.sf(abs(t), freedom), "uniform").pvalue > 0.05
+    assert donors.prior_freedom(polygamma(1, 3.5)) == pytest.approx(7)
+    assert donors.prior_freedom(-0.1) == donors.MOST_FREEDOM
 
 
 def test_chapter_9_quotes_the_calls_between_donors():
