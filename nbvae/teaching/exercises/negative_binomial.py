@@ -7,15 +7,16 @@ from scipy import special, stats
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import SIGMAS, Watched, fits, generator_slip, off_by
-from nbvae.teaching.exercises._reading import apart, array, close, compare, number, numbers
+from nbvae.teaching.exercises._formula import Formula, formula
+from nbvae.teaching.exercises._reading import apart, array, close, number, numbers
 
 LARGEST = 10_000
 CERTAIN = -20  # nats
 STORY = {"gamma", "standard_gamma", "poisson"}  # what exercise 2.3 may draw from
 
 
-@exercise("2.1", "and for θ → ∞ it is e^(−μ), the Poisson's.")
-def check_zero_probability(zero_probability: Callable) -> Diagnosis:
+@formula("2.1", "and for θ → ∞ it is e^(−μ), the Poisson's.")
+def _zero_probability() -> Formula:
     """Compare with the integral over the gamma distribution, done numerically."""
     cases = [tuple(map(float, case)) for case in inputs().uniform([1, 0.5], [4, 3], (3, 2))]
     slips = {
@@ -34,7 +35,7 @@ def check_zero_probability(zero_probability: Callable) -> Diagnosis:
          lambda m, t: _zeros(m, t) * special.gamma(t)),
         "θ^θ is missing, from the gamma's density": lambda m, t: (t + m) ** -t,
     }  # fmt: skip
-    return compare(zero_probability, _zeros, cases, slips, names=("μ", "θ"))
+    return Formula(_zeros, cases, slips, names=("μ", "θ"), typed=("mean", "theta"))
 
 
 def _zeros(mean: float, theta: float) -> float:
