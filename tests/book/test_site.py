@@ -65,7 +65,8 @@ def sample_book(folder, address):
         "links.js",
         "pages.js",
         "search.js",
-        "favicon.svg",
+        "mark.svg",
+        "mark_dark.svg",
         "latent_umap.png",
     ):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")

@@ -173,6 +173,31 @@ def test_a_result_waits_for_the_readers_guess(address, opened):
     assert page.locator("form.predict").count() == asked - 1
 
 
+def test_all_results_are_shown_when_asked_for(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    page.get_by_role("button", name="Reveal all results on this page").click()
+    page.wait_for_function("!document.querySelector('form.predict, .waits, button.reveal-all')")
+    page.reload()
+    assert page.locator("form.predict, .waits, button.reveal-all").count() == 0
+
+
+def test_a_second_prediction_waits_for_the_first(opened):
+    asked = "<p><strong>Predict first:</strong> how many?</p>"
+    section = f"{asked}<p>Think.</p><div class='cell'>7</div>{asked}<div class='cell'>9</div>"
+    script = (ROOT / "book" / "assets" / "pages.js").read_text(encoding="utf-8")
+    page = opened("about:blank").page
+    page.set_content(
+        f"<article class='bd-article'><section>{section}</section></article>"
+        f"<style>.waits {{display: none}}</style><script>{script}</script>"
+    )
+    forms = page.locator("form.predict")
+    assert [form.is_visible() for form in forms.all()] == [True, False]
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("7").is_visible() and not page.get_by_text("9").is_visible()
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("9").is_visible()
+
+
 def test_results_are_there_in_print_and_without_scripts(address, opened):
     name = f"{address}/book/02_negative_binomial.html"
     page = opened(name).page
