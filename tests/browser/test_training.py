@@ -85,6 +85,8 @@ def test_a_mistake_is_found_by_touch(figure):
     assert said == "KeyError: 'px_rate'"
     assert meant == 'px_rate = generative_outputs["px_mean"]'
     assert effect == SLIPS[0].effect
+    assert not page.locator("[data-fact=reported]").is_visible()  # it never trained
+    page.get_by_role("radio", name="Error B").check()
     assert page.locator("[data-fact=reported]").inner_text() == "–"
 
 
