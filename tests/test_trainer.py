@@ -246,6 +246,9 @@ def test_missing_labels_are_a_group(small):
     )
     train, held_out = split_cells(small, 0.25, 0, "label")
     assert len(train) + len(held_out) == 53
+    labelled = (small.obs["group"] != "b").to_numpy()
+    assert labelled[train].sum() + labelled[held_out].sum() == 35
+    assert (~labelled)[held_out].sum() in (4, 5)  # a quarter of 18
 
 
 def test_nothing_held_out(small):

@@ -45,7 +45,8 @@ class Trainer:
         learning_rate: the highest of the schedule.
         schedule: "one-cycle" (rise, then fall to 0) or "constant".
         kl_warmup_epochs: epochs over which the weight of the KL term rises from 0 to 1.
-        holdout_fraction: of the cells, never trained on; they decide which epoch is the best.
+        holdout_fraction: of the cells, never trained on; they decide which epoch is the best. With
+            0 the last is kept, and a large ``max_epochs`` mixes told batches more: chapter 10.
         stratify_by: a column of obs; each of its groups gives that fraction.
         patience: stop after so many epochs without a better held-out ELBO; None: never.
         theta_prior: standard deviation of a normal prior of each gene's log θ, around 0; None: no
