@@ -34,7 +34,7 @@ from nbvae.module.protocol import LatentModule
 
 FILE = results.FOLDER / "length.jsonl"
 SETS = {  # with their seeds
-    "PBMC 3k, by dispersion": (0, 1, 2, 3, 4, 5),
+    "PBMC 3k, by dispersion": (0, 1, 2, 3),
     "sample": (0, 1, 2),
     "PBMC 3k, seurat_v3": (0,),
     "3000x2000": (0,),
