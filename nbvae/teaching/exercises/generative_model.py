@@ -7,7 +7,8 @@ from scipy import stats
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import SIGMAS, fits, generator_slip
-from nbvae.teaching.exercises._reading import apart, array, close, compare, sequence
+from nbvae.teaching.exercises._formula import Formula, formula
+from nbvae.teaching.exercises._reading import apart, array, close, sequence
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.5]])  # of exercise 3.1's two kinds of cells
 FAR = LOGITS + np.array([[1000.0], [-1000.0]])  # the same shares, with outputs that exp cannot take
@@ -157,8 +158,8 @@ def _tied_genes(x: np.ndarray, mean: np.ndarray) -> Diagnosis:
     return None
 
 
-@exercise("3.2", "much of what looks like scatter can be a mixture of kinds (Figure 2.4).")
-def check_apparent_theta(apparent_theta: Callable) -> Diagnosis:
+@formula("3.2", "much of what looks like scatter can be a mixture of kinds (Figure 2.4).")
+def _apparent_theta() -> Formula:
     """Add up the two distributions, count by count, and take moments."""
     rng = inputs()
     cases = [tuple(map(float, c)) for c in rng.uniform([1, 6, 2.0], [3, 9, 4], (2, 3))]
@@ -183,7 +184,7 @@ def check_apparent_theta(apparent_theta: Callable) -> Diagnosis:
         "the gamma factor does not enter; this is the answer for θ = ∞":
         lambda a, b, t: (a + b) ** 2 / (a - b) ** 2 if a != b else np.inf,
     }  # fmt: skip
-    return compare(apparent_theta, _mixed, cases, slips, names=("a", "b", "θ"))
+    return Formula(_mixed, cases, slips, names=("a", "b", "θ"), typed=("a", "b", "theta"))
 
 
 def _within(a: float, b: float, theta: float) -> float:
