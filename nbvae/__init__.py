@@ -19,6 +19,7 @@ from nbvae.mapping import Mapped, map_query
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.fast import loss_of
 from nbvae.module.kernels import log_counts_product, nb_reconstruction
+from nbvae.module.library import ModelledLibrary
 from nbvae.module.mlp import MLP
 from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
 from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
@@ -44,6 +45,7 @@ __all__ = [
     "LossOutput",
     "Mapped",
     "Minibatch",
+    "ModelledLibrary",
     "RankError",
     "SparseBatch",
     "Trainer",

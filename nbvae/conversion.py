@@ -15,13 +15,14 @@ from nbvae._arguments import kind_of
 from nbvae._messages import shown
 from nbvae.data.covariate import Category, Number
 from nbvae.data.covariates import Covariates
+from nbvae.module.library import ModelledLibrary
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
 from nbvae.module.nbvae import NBVAE
 
 Linear = tuple[Tensor, Tensor]  # weights and biases
 WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has its like here
-    "dispersion": ("gene",),
+    "dispersion": ("gene", "gene-batch"),
     "gene_likelihood": tuple(LIKELIHOODS),
     "latent_distribution": ("normal",),
     "batch_representation": ("one-hot",),
@@ -32,9 +33,11 @@ def from_scvi(model: Any) -> NBVAE:
     """Build an ``NBVAE`` of a model of scvi-tools: genes, layer, covariates, size factors, weights.
 
     Its loss is theirs in evaluation mode, when dropout does nothing and batch normalisation uses
-    what it has learned. Two small numbers are left out. They add 1e-4 (``var_eps``) to the
-    variances of q(z | x), which changes their KL by at most ½ · 1e-4 · Σ 1/variance of a cell. And
-    they add 1e-8 to μ and θ inside logarithms, which spares a cell where a gene with counts is
+    what it has learned. Of a model with ``use_observed_lib_size=False`` it is a
+    ``ModelledLibrary``, where a ``kl_weight`` weighs the KL of the library, too; theirs is left at
+    1. Two small numbers are left out. They add 1e-4 (``var_eps``) to the variances of q(z | x),
+    which changes their KL by at most ½ · 1e-4 · Σ 1/variance of a cell. And they add 1e-8 to μ and
+    θ inside logarithms, which spares a cell where a gene with counts is
     expected to have hardly any, as with covariates that are far from 0 and not standardised.
 
     Args:
@@ -58,12 +61,14 @@ def from_scvi(model: Any) -> NBVAE:
         )
     fields = model.adata_manager.registry["field_registries"]
     covariates = _covariates(fields, theirs)
-    module = NBVAE(
+    kind = NBVAE if theirs.use_observed_lib_size else ModelledLibrary
+    module = kind(
         theirs.n_input,
         theirs.n_latent,
         n_hidden=theirs.n_hidden,
         n_layers=theirs.n_layers,
         likelihood=theirs.gene_likelihood,
+        dispersion=_dispersion(theirs),
         covariates=covariates,
         encode_covariates=theirs.encode_covariates and covariates is not None,
         size_factor_key=_key(fields["size_factor"]) if theirs.use_size_factor_key else None,
@@ -80,12 +85,13 @@ def _differences(theirs: Any) -> Iterator[str]:
     for name, values in WANTED.items():
         if (value := getattr(theirs, name)) not in values:
             yield f"{name}={value!r} (here: {shown(map(str, values))})"
-    for name in ("log_variational", "use_observed_lib_size"):
-        if not getattr(theirs, name):  # the latter may hold a column's name
-            yield f"{name}=False (here: True)"
+    if not theirs.log_variational:
+        yield "log_variational=False (here: True)"
     if theirs.z_encoder.var_activation is not torch.exp:
         yield "a var_activation (here: exp)"
     networks = {"z_encoder": theirs.z_encoder.encoder, "decoder": theirs.decoder.px_decoder}
+    if not theirs.use_observed_lib_size:
+        networks["l_encoder"] = theirs.l_encoder.encoder
     for name, network in networks.items():
         if any(layer.in_features != theirs.n_hidden for layer in _linear(network)[1:]):
             yield f"covariates told to deeper layers of its {name}, too (deeply_inject_covariates)"
@@ -112,6 +118,12 @@ def _covariates(fields: dict[str, Any], theirs: Any) -> Covariates | None:
     return Covariates(tuple(columns)) if columns else None
 
 
+def _dispersion(theirs: Any) -> str:
+    """Return their dispersion, as far as there is one for each batch."""
+    has_several = theirs.n_batch > 1 and LIKELIHOODS[theirs.gene_likelihood].has_theta
+    return str(theirs.dispersion) if has_several else "gene"
+
+
 def _key(field: dict[str, Any]) -> str:
     """Return the column of ``obs`` that a field was read from."""
     original = field["state_registry"].get("original_key")
@@ -128,12 +140,20 @@ def _copy_weights(module: NBVAE, theirs: Any) -> None:
     _fill(module.decoder, decoded, decoder.px_scale_decoder[0])
     if module.dropout_decoder is not None:
         _fill(module.dropout_decoder, decoded, decoder.px_dropout_decoder)
+    if isinstance(module, ModelledLibrary):
+        of_library = theirs.l_encoder
+        seen = _hidden(of_library.encoder)
+        _fill(module.library_encoder, seen, of_library.mean_encoder, of_library.var_encoder)
+        module.library_log_mean.copy_(theirs.library_log_means)
+        module.library_log_sd.copy_(theirs.library_log_vars.sqrt())
     if module.log_theta is not None:
-        module.log_theta.copy_(theirs.px_r)
+        module.log_theta.copy_(theirs.px_r.view(module.log_theta.shape))  # of one batch: (G, 1)
 
 
-def _fill(mlp: MLP, hidden: list[Linear], last: nn.Linear) -> None:
-    for own, (weight, bias) in zip(_linear(mlp), [*hidden, (last.weight, last.bias)], strict=True):
+def _fill(mlp: MLP, hidden: list[Linear], *last: nn.Linear) -> None:
+    """Give a perceptron these layers; several last ones stand side by side in its own."""
+    end = torch.cat([one.weight for one in last]), torch.cat([one.bias for one in last])
+    for own, (weight, bias) in zip(_linear(mlp), [*hidden, end], strict=True):
         own.weight.copy_(weight)
         own.bias.copy_(bias)
 

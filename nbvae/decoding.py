@@ -48,6 +48,16 @@ def known_decoding(module: LatentModule, covariates: Way) -> Way:
 def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: Way) -> Tensor:
     """Decode z to the shares of the genes, ρ, of the cells of a minibatch. (N, G).
 
+    The arguments are those of ``decoded_as``.
+    """
+    return decoded_as(module, z, m, covariates)[0]
+
+
+def decoded_as(
+    module: LatentModule, z: Tensor, m: Minibatch, covariates: Way
+) -> tuple[Tensor, Tensor | None]:
+    """Decode z to ρ, (N, G), and to 1/θ, (G,) or (N, G); None for the Poisson distribution.
+
     Args:
         module: an ``NBVAE``.
         z: (N, K).
@@ -58,11 +68,17 @@ def px_scale_as(module: LatentModule, z: Tensor, m: Minibatch, covariates: Way) 
             covariates all are the same.
 
     """
-    shares = [
-        module.generative(z, m.library, covariates=design).px_scale
+    outputs = [
+        module.generative(z, m.library, covariates=design)
         for design in _designs(module, m, covariates)
     ]
-    return torch.stack(shares).mean(dim=0) if len(shares) > 1 else shares[0]
+    thetas = [p.theta for p in outputs if p.log_theta is not None]
+    own = _mean([1 / theta for theta in thetas]) if thetas else None
+    return _mean([p.px_scale for p in outputs]), own
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(tensors).mean(dim=0) if len(tensors) > 1 else tensors[0]
 
 
 def taken_out(module: LatentModule, covariates: Way) -> list[Category]:

@@ -167,7 +167,7 @@ def encode(
     layer: str | None = None,
     out: str | Path | None = None,
 ) -> Latent:
-    """Compute q(z | x) of each cell.
+    """Compute q(z | x) of each cell. The library, where it is modelled, is left out.
 
     Args:
         module: has ``inference``, as ``NBVAE`` has.
@@ -183,10 +183,12 @@ def encode(
     """
     table = table_of(module, adata, layer)
     both, start = np.empty((2, 0, 0)), 0
+    n_latent = getattr(module, "n_latent", None)  # a column more is the library's
     with evaluating(module):
         for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
-            of_both = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()]).cpu().numpy()
+            mean_and_sd = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()])
+            of_both = mean_and_sd[..., :n_latent].cpu().numpy()
             if not start:
                 both = room_for((2, table.n_cells, of_both.shape[2]), out, of_both.dtype)
             both[:, start : start + len(minibatch)] = of_both

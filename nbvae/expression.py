@@ -12,7 +12,7 @@ from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.data.results import room_for
-from nbvae.decoding import known_decoding, px_scale_as
+from nbvae.decoding import decoded_as, known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
 from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
 from nbvae.module.protocol import LatentModule
@@ -29,10 +29,13 @@ __all__ = [
 
 
 class LikelihoodParameters(NamedTuple):
-    """What the likelihood of each count is, the genes in the order of the AnnData."""
+    """What the likelihood of each count is, the genes in the order of the AnnData.
+
+    ``theta`` is None for the Poisson distribution.
+    """
 
     mean: np.ndarray  # (n_cells, n_genes), μ, before any loss of counts
-    theta: np.ndarray | None  # (n_genes,), θ; None for the Poisson distribution
+    theta: np.ndarray | None  # (n_genes,), θ, or (n_cells, n_genes) if batches have their own
     dropout: np.ndarray | None  # (n_cells, n_genes), π; None without zero inflation
 
 
@@ -160,17 +163,21 @@ def likelihood_parameters(
     """
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(None)
-    means, dropouts, theta = [], [], None
+    means, thetas, dropouts = [], [], []
     with evaluating(module):
         rows = table.positions(indices)
         for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
             z = module.inference(m.x, covariates=m.covariates).qz_mean
             p = module.generative(z, m.library, covariates=m.covariates)
             means.append(p.px_mean.cpu().numpy()[:, columns])
-            theta = None if p.log_theta is None else p.theta.cpu().numpy()[columns]
+            if p.log_theta is not None:
+                thetas.append(p.theta.cpu().numpy()[..., columns])
             if p.dropout_logits is not None:
                 dropouts.append(torch.sigmoid(p.dropout_logits).cpu().numpy()[:, columns])
     dropout = np.concatenate(dropouts) if dropouts else None
+    theta = thetas[0] if thetas else None
+    if theta is not None and theta.ndim == 2:
+        theta = np.concatenate(thetas)
     return LikelihoodParameters(np.concatenate(means), theta, dropout)
 
 
@@ -217,19 +224,21 @@ def gene_correlation(
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(genes)
     total, products = np.zeros(len(columns)), np.zeros((len(columns), len(columns)))
-    own = np.zeros(len(columns))  # 1/θ, of each gene
+    own = np.zeros(len(columns))  # Σ ρ²/θ, what genes vary by themselves
     with evaluating(module, seed=seed):
         for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
             for _ in range(n_samples):
                 q = module.inference(m.x, covariates=m.covariates)
-                share = px_scale_as(module, q.z, m, covariates)[:, columns].cpu().double().numpy()
+                scale, by_theta = decoded_as(module, q.z, m, covariates)
+                share = scale[:, columns].cpu().double().numpy()
                 total, products = total + share.sum(axis=0), products + share.T @ share
-        p = module.generative(q.z, m.library, covariates=m.covariates)
-        if p.log_theta is not None:
-            own = 1 / p.theta.cpu().double().numpy()[columns]
-    mean, square = (sums / (n_samples * table.n_cells) for sums in (total, products))
+                if by_theta is not None:
+                    scatter = by_theta[..., columns].cpu().double().numpy()
+                    own += (share**2 * scatter).sum(axis=0)
+    n = n_samples * table.n_cells
+    mean, square, own = total / n, products / n, own / n
     covariance = square - np.multiply.outer(mean, mean)
-    noise = np.diag(square) * own + (0 if library is None else mean / library)
+    noise = own + (0 if library is None else mean / library)
     sd = np.sqrt(np.diag(covariance).clip(min=0) + noise)
     correlation = covariance / np.multiply.outer(sd, sd)
     np.fill_diagonal(correlation, 1)

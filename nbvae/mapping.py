@@ -6,6 +6,10 @@ improbable the counts are, −log p(x | z, ℓ), beside counts that the module d
 same z and ℓ. In standard deviations of the latter that is the cell's *misfit*: it speaks of cells
 with many counts and with few alike (Gelman, Meng & Stern 1996). Cells that were held out of
 training say which misfit is usual.
+
+A kind with a near relative among those that the module knows is explained as that relative, and its
+misfit is usual. The distance to the nearest training cells in z then tells more, and for some kinds
+it does anyway (``benchmarks/results/unseen_kinds.md``).
 """
 
 from typing import NamedTuple

@@ -1,10 +1,11 @@
 """A module for batches that it has not seen: their own weights are fitted, all others stay.
 
 That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41587-021-01001-7).
-A level of a category has one column of weights in the first layer of the decoder. A new column is
-fitted to the cells of the new batch. All other weights stay to the last bit, and with them what the
-module says of the cells that it knew. One column says little: a batch that differs from the known
-ones in its own way in each gene is explained in part.
+A level of a category has one column of weights in the first layer of the decoder, and, with
+dispersion per gene and batch, one of log θ. New columns are fitted to the cells of the new batch.
+All other weights stay to the last bit, and with them what the module says of the cells that it
+knew. So few numbers say little: a batch that differs from the known ones in its own way in each
+gene is explained in part.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from nbvae._messages import shown
 from nbvae.data.covariate import Category, Number, levels_of
 from nbvae.data.covariates import Covariates
+from nbvae.module.library import ModelledLibrary
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.saving import arguments_of
 from nbvae.train.trainer import Trainer
@@ -26,7 +28,8 @@ from nbvae.train.trainer import Trainer
 def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     """Copy a module, and fit the weights of those levels that it has not seen.
 
-    A new level starts as the mean of the known ones of its category.
+    A new level starts as the mean of the known ones of its category. The library of a new batch,
+    where it is modelled, has the distribution that it has in these cells.
 
     Args:
         module: has covariates; it is not changed.
@@ -50,12 +53,14 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
             f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
         )
     extended = _extended(module, known, Covariates(columns))
+    if isinstance(extended, ModelledLibrary):
+        extended.measure_library(adata, known=known.categories[0].n_columns)
     new = [
         i >= before.n_columns
         for before, after in zip(known.columns, columns, strict=True)
         for i in range(after.n_columns)
     ]
-    hooks = _freeze_all_but(extended, module, torch.tensor(new))
+    hooks = _freeze_all_but(extended, Covariates(columns), module, torch.tensor(new))
     Trainer(**settings).fit(extended, adata)
     for hook in hooks:
         hook.remove()
@@ -76,11 +81,13 @@ def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE
         extended = type(module)(**arguments_of(module), covariates=covariates)
     extended.genes, extended.layer = module.genes, module.layer
     extended.to(module.dtype)
-    first = _starts(known, covariates).to(module.dtype)
+    starts = _starts(known, covariates).to(module.dtype)
+    of_batches = starts[known.batch_columns, covariates.batch_columns]
     weights = module.state_dict()
     for name, own in extended.state_dict().items():
         values = weights[name].cpu()
-        if values.shape != own.shape:  # of a layer that sees covariates, in its last columns
+        if values.shape != own.shape:  # its last columns are those of all covariates, or of batches
+            first = starts if name.endswith("weight") else of_batches
             others, of_levels = values.split([values.shape[1] - len(first), len(first)], dim=1)
             weights[name] = torch.cat([others, of_levels @ first], dim=1)
     extended.load_state_dict(weights)
@@ -96,15 +103,18 @@ def _starts(known: Covariates, covariates: Covariates) -> Tensor:
     return torch.block_diag(*blocks)
 
 
-def _freeze_all_but(extended: NBVAE, module: NBVAE, new: Tensor) -> list[RemovableHandle]:
+def _freeze_all_but(
+    extended: NBVAE, covariates: Covariates, module: NBVAE, new: Tensor
+) -> list[RemovableHandle]:
     """Let gradients reach nothing but the columns of new levels."""
     before, hooks = dict(module.named_parameters()), []
     for name, weights in extended.named_parameters():
         if weights.shape == before[name].shape:
             weights.requires_grad_(False)
             continue
-        others = torch.zeros(weights.shape[1] - len(new), dtype=torch.bool)
-        moves = torch.cat([others, new])
+        those = new if name.endswith("weight") else new[covariates.batch_columns]
+        others = torch.zeros(weights.shape[1] - len(those), dtype=torch.bool)
+        moves = torch.cat([others, those])
         hooks.append(weights.register_hook(_only(moves)))
     return hooks
 

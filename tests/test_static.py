@@ -184,6 +184,17 @@ def test_a_static_step_never_waits(small, as_on_a_gpu, likelihood, key):
     print(likelihood, strict.n_operators)
 
 
+@pytest.mark.parametrize("likelihood", ["nb", "zinb"])
+def test_nor_does_one_with_a_theta_per_batch(told, as_on_a_gpu, likelihood):
+    """Each cell's θ is a product with its row of the design; looking its batch up would wait."""
+    covariates = Covariates.of(told, "run", "group")
+    module = NBVAE(12, 2, likelihood=likelihood, covariates=covariates, dispersion="gene-batch")
+    x, design = torch.from_numpy(told.X.toarray()), torch.from_numpy(covariates.design(told))
+    with Strict():
+        static_loss(module, x, covariates=design, noise=torch.randn(53, 2)).loss.backward()
+    assert module.log_theta.grad.abs().sum(dim=0).min() > 0
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_no_shape_depends_on_the_data(small, as_on_a_gpu, likelihood):
     """Else a recorded step would replay the first minibatch's shapes: tensors without values."""

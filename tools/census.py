@@ -14,13 +14,14 @@ from nbformat import NotebookNode
 from notebooks import ROOT, chapters, code_cells, read, tags
 
 MATHS = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+ADDRESS = re.compile(r"\]\([^)]*\)")  # of a link
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class Census(NamedTuple):
     """What a chapter holds."""
 
-    words: int  # of text, without code and formulas
+    words: int  # of text, without code, formulas and the addresses of links
     figures: int
     predictions: int  # places where the reader is asked to predict first
     exercises: int
@@ -31,7 +32,7 @@ def census(notebook: NotebookNode) -> Census:
     """Count a chapter."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return Census(
-        words=len(WORD.findall(MATHS.sub(" ", text))),
+        words=len(WORD.findall(ADDRESS.sub("]", MATHS.sub(" ", text)))),
         figures=len(re.findall(r"^\*\*Figure \d+\.\d+\.\*\*", text, re.MULTILINE)),
         predictions=text.count("**Predict first:**"),
         exercises=len(student.exercises(notebook)),

@@ -73,6 +73,18 @@ class Covariates(NamedTuple):
         """Width of the design matrix."""
         return sum(column.n_columns for column in self.columns)
 
+    @property
+    def batch_columns(self) -> slice:
+        """Which columns of the design are those of the batch, the first category; an empty slice
+        without one.
+        """
+        start = 0
+        for column in self.columns:
+            if isinstance(column, Category):
+                return slice(start, start + column.n_columns)
+            start += column.n_columns
+        return slice(0, 0)
+
     def design(self, adata: AnnData) -> np.ndarray:
         """Encode the cells: a one for each level that a cell has, and its standardised numbers.
 

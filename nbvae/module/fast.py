@@ -1,7 +1,8 @@
 """The fast way through a module: the same loss and the same gradients in less time.
 
 The story is told in ``nbvae.py``. It is also what runs wherever a module is not exactly what this
-shortcut knows: the negative binomial, the steps and networks as they are written there, no hooks.
+shortcut knows: the negative binomial, one θ per gene, the steps and networks as they are written
+there, no hooks.
 """
 
 from collections.abc import Callable, Iterable
@@ -61,6 +62,7 @@ def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     return (
         is_unchanged(module)
         and module.likelihood == LIKELIHOODS["nb"]
+        and module.dispersion == "gene"
         and module.size_factor_key is None
     )
 

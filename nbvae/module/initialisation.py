@@ -58,13 +58,15 @@ def start(
     """Set a decoder's last bias, (G,), to the log of the shares, and log θ to that by moments.
 
     With size factors the bias is what the softplus turns into the rates: y = log(exp(rate) − 1).
+    Where each batch has a θ of its own, (G, L), all start with the same.
     """
     rate = rates(sums)
     first = rate + np.log(-np.expm1(-rate)) if with_size_factors else np.log(shares(sums))
     with torch.no_grad():
         bias.copy_(torch.from_numpy(first))
         if log_theta is not None:
-            log_theta.copy_(torch.from_numpy(theta_by_moments(sums)).log())
+            by_moments = torch.from_numpy(theta_by_moments(sums)).log()
+            log_theta.copy_(by_moments if log_theta.ndim == 1 else by_moments[:, None])
 
 
 @contextmanager

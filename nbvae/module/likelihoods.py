@@ -23,7 +23,7 @@ class Parameters(Protocol):
 
     @property
     def log_theta(self) -> Tensor | None:
-        """Log θ, (G,); the Poisson distribution has none."""
+        """Log θ, (G,) or (N, G); the Poisson distribution has none."""
 
     @property
     def dropout_logits(self) -> Tensor | None:

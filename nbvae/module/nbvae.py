@@ -38,6 +38,7 @@ from nbvae.module.checks import (
     may_encode,
     weights_type,
 )
+from nbvae.module.dispersion import first_log_theta, known_dispersion, log_theta_of_cells
 from nbvae.module.initialisation import seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
@@ -54,6 +55,8 @@ class NBVAE(nn.Module):
         n_hidden: width of the hidden layers of the networks.
         n_layers: how many hidden layers each network has.
         likelihood: "nb", "poisson" or "zinb" (zero-inflated NB), a name from ``LIKELIHOODS``.
+        dispersion: "gene", one θ per gene; "gene-batch", one per gene and level of the first
+            category among the covariates.
         covariates: from ``Covariates.of(adata, "batch", …)``; the decoder is told them.
         encode_covariates: tell the encoders, too.
         size_factor_key: a column of ``obs`` to take ℓ from, as ``total_counts`` over all genes;
@@ -65,8 +68,8 @@ class NBVAE(nn.Module):
 
     Raises:
         TypeError: a size is no whole number, or ``covariates`` is not ``Covariates``.
-        ValueError: a size is below 1, an unknown likelihood, or ``encode_covariates`` without
-            ``covariates``.
+        ValueError: a size is below 1, an unknown likelihood or dispersion, or one that needs
+            covariates, as ``encode_covariates`` does, without any.
 
     """
 
@@ -78,6 +81,7 @@ class NBVAE(nn.Module):
         n_hidden: int = 128,
         n_layers: int = 1,
         likelihood: str = "nb",
+        dispersion: str = "gene",
         covariates: Covariates | None = None,
         encode_covariates: bool = False,
         size_factor_key: str | None = None,
@@ -90,6 +94,7 @@ class NBVAE(nn.Module):
         network = partial(MLP, n_hidden=self.n_hidden, n_layers=self.n_layers)
         self.likelihood = LIKELIHOODS[one_of("likelihood", likelihood, LIKELIHOODS)]
         self.covariates = None if covariates is None else as_covariates(covariates)
+        self.dispersion = known_dispersion(dispersion, self.likelihood, self.covariates)
         self.encode_covariates = may_encode(encode_covariates, self.covariates)
         self.size_factor_key = a_key(size_factor_key)
         self.genes: tuple[str, ...] | None = None
@@ -99,7 +104,7 @@ class NBVAE(nn.Module):
         # p(x | z, ℓ): the shares of the genes given z, and one inverse dispersion per gene
         n_decoded = n_latent + n_columns
         self.decoder = network(n_decoded, n_genes, link=self.decoder_link)
-        self.log_theta = nn.Parameter(torch.randn(n_genes)) if self.likelihood.has_theta else None
+        self.log_theta = first_log_theta(n_genes, self.dispersion, self.likelihood, self.covariates)
         self.dropout_decoder = network(n_decoded, n_genes) if self.likelihood.has_dropout else None
 
         # q(z | x): a normal distribution, its mean and its log-variance given the counts
@@ -119,6 +124,7 @@ class NBVAE(nn.Module):
         n_hidden: int = 128,
         n_layers: int = 1,
         likelihood: str = "nb",
+        dispersion: str = "gene",
         covariates: Covariates | str | Sequence[str] | None = None,
         encode_covariates: bool = False,
         size_factor_key: str | None = None,
@@ -139,6 +145,7 @@ class NBVAE(nn.Module):
             n_hidden: width of the hidden layers.
             n_layers: how many hidden layers.
             likelihood: "nb", "poisson" or "zinb".
+            dispersion: "gene" or "gene-batch".
             covariates: what the decoder is told beside z: columns of ``obs``, as in
                 ``["batch", "donor", "percent_mito"]``, or ``Covariates``.
             encode_covariates: tell the encoders, too.
@@ -161,6 +168,7 @@ class NBVAE(nn.Module):
                 n_hidden=n_hidden,
                 n_layers=n_layers,
                 likelihood=likelihood,
+                dispersion=dispersion,
                 covariates=told,
                 encode_covariates=encode_covariates,
                 size_factor_key=size_factor_key,
@@ -221,7 +229,8 @@ class NBVAE(nn.Module):
         log_px_scale = self.decoder(told)  # (N, G)
         dropout_logits = self.dropout_decoder(told) if self.dropout_decoder else None
         log_px_mean = library.to(self.dtype).log() + log_px_scale
-        return GenerativeOutput(log_px_scale, log_px_mean, self.log_theta, dropout_logits)
+        log_theta = log_theta_of_cells(self.log_theta, covariates, self.covariates)
+        return GenerativeOutput(log_px_scale, log_px_mean, log_theta, dropout_logits)
 
     def loss(
         self,

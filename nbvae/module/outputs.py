@@ -21,7 +21,7 @@ class GenerativeOutput(NamedTuple):
 
     log_px_scale: Tensor  # (N, G), log ρ
     log_px_mean: Tensor  # (N, G), log μ = log ℓ + log ρ
-    log_theta: Tensor | None  # (G,); None for the Poisson distribution
+    log_theta: Tensor | None  # (G,), or (N, G) with one θ per batch; None for the Poisson
     dropout_logits: Tensor | None = None  # (N, G); only with zero inflation
 
     @property
@@ -36,7 +36,9 @@ class GenerativeOutput(NamedTuple):
 
     @property
     def theta(self) -> Tensor:
-        """θ, the inverse dispersion of each gene: the variance of a count is μ + μ²/θ. (G,).
+        """θ, the inverse dispersion of each gene: the variance of a count is μ + μ²/θ.
+
+        (G,), or (N, G) with dispersion per gene and batch.
 
         Raises:
             ValueError: the likelihood is the Poisson distribution, which has none.

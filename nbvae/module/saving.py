@@ -68,7 +68,8 @@ def arguments_of(module: NBVAE) -> dict[str, Any]:
     named = [name for name, known in LIKELIHOODS.items() if known == module.likelihood]
     if not named:
         raise ValueError(f"This module's likelihood has no name in LIKELIHOODS. {CHANGED}")
-    names = ("n_genes", "n_latent", "n_hidden", "n_layers", "encode_covariates", "size_factor_key")
+    names = ["n_genes", "n_latent", "n_hidden", "n_layers"]
+    names += ["dispersion", "encode_covariates", "size_factor_key"]
     return {**{name: getattr(module, name) for name in names}, "likelihood": named[0]}
 
 

@@ -30,7 +30,7 @@ def static_loss(
 ) -> LossOutput:
     """Compute what ``module.forward`` does, for a module that nobody has changed.
 
-    With the other two likelihoods, and with size factors, ``forward`` has a static form itself.
+    With the other two likelihoods, size factors or a θ per batch, ``forward`` is static itself.
 
     Args:
         module: an ``NBVAE`` for which ``is_unchanged`` holds.
@@ -42,7 +42,8 @@ def static_loss(
 
     """
     options = {"covariates": covariates, "kl_weight": kl_weight, "noise": noise}
-    if module.size_factor_key is None and module.likelihood == LIKELIHOODS["nb"]:
+    totals, per_gene = module.size_factor_key is None, module.dispersion == "gene"
+    if totals and per_gene and module.likelihood == LIKELIHOODS["nb"]:
         return _static_forward(module, x, **options)  # type: ignore[arg-type]  # a tensor of one number
     return type(module).forward(module, x, library=library, **options)  # type: ignore[arg-type]
 

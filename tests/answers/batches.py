@@ -206,4 +206,11 @@ WRONG = [
         lambda z, b, k: near(z, k).mean() - 6 * abs(near(z, b).mean() - 0.5),
         "lacks a kind",
     ),
+    (
+        "10.5",
+        lambda z, b, k: near(z, k).mean() - abs(near(z, b).mean() - 0.5),
+        "½ is not the aim",
+    ),
+    ("10.5", lambda z, b, k: near(z, k).mean() - near(z, b).mean() / 2, "more than chance"),
+    ("10.5", lambda z, b, k: 2 * near(z, k).mean() - near(z, b).mean(), "more than chance"),
 ]

@@ -258,7 +258,7 @@ FIGURES = {
         EPOCHS,
         lineages=("lymphocytes", "myeloid cells"),
     ),
-    "volcano": lambda: living.volcano(differences(), gene="GENE3"),
+    "volcano": lambda: living.volcano(differences(), gene="GENE3", markers=["GENE7", "GENE2"]),
     "quality_control": lambda: living.quality_control(**rows_of_a_file()),
     "gene_choice": lambda: living.gene_choice(**scores_of_genes()),
     "likelihood_terms": lambda: living.likelihood_terms(MINIBATCH),

@@ -80,8 +80,12 @@ def test_chosen_genes_are_numpys(figure, way, asked):
     assert page.fact("counts") == pytest.approx(100 * share, abs=0.51)
     assert text(page, "shared") == f"{len(set(order[way]) & set(order['ratio']))} of {n}"
     near = min(genes["agreement"], key=lambda k: abs(np.log(k / n)))
-    right = genes["agreement"][near][list(genes["scores"]).index(way)]
-    assert text(page, "neighbours") == f"{100 * right:.0f} % (with {near})"
+    where = "" if near == n else f" (with {near} genes)"
+    for i, (name, right) in enumerate(zip(order, genes["agreement"][near], strict=True)):
+        kept = len(set(genes["markers"]) & {genes["names"][g] for g in order[name]})
+        assert text(page, f"way{i}") == (
+            f"{kept} of {len(genes['markers'])}; {100 * right:.0f} %{where}"
+        )
 
 
 def test_a_gene_under_the_pointer_is_named(figure):

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from building import build
 from hands import PHONE, Work
 from notebooks import ROOT, chapters
 
@@ -27,11 +26,6 @@ ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
 WIDTHS = (1440, 1280, 768, 390)
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +171,31 @@ def test_a_result_waits_for_the_readers_guess(address, opened):
     page.reload()
     assert page.locator("p.predict").inner_text() == "You said: half of them"
     assert page.locator("form.predict").count() == asked - 1
+
+
+def test_all_results_are_shown_when_asked_for(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    page.get_by_role("button", name="Reveal all results on this page").click()
+    page.wait_for_function("!document.querySelector('form.predict, .waits, button.reveal-all')")
+    page.reload()
+    assert page.locator("form.predict, .waits, button.reveal-all").count() == 0
+
+
+def test_a_second_prediction_waits_for_the_first(opened):
+    asked = "<p><strong>Predict first:</strong> how many?</p>"
+    section = f"{asked}<p>Think.</p><div class='cell'>7</div>{asked}<div class='cell'>9</div>"
+    script = (ROOT / "book" / "assets" / "pages.js").read_text(encoding="utf-8")
+    page = opened("about:blank").page
+    page.set_content(
+        f"<article class='bd-article'><section>{section}</section></article>"
+        f"<style>.waits {{display: none}}</style><script>{script}</script>"
+    )
+    forms = page.locator("form.predict")
+    assert [form.is_visible() for form in forms.all()] == [True, False]
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("7").is_visible() and not page.get_by_text("9").is_visible()
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("9").is_visible()
 
 
 def test_results_are_there_in_print_and_without_scripts(address, opened):

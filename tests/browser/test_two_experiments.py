@@ -25,7 +25,7 @@ def shown(page, name):
 
 def test_neighbours_are_counted_for_every_map(figure):
     page, all_shown = figure("two_experiments"), set()
-    for i, share in enumerate(samples.SHARES):
+    for i, share in enumerate(sorted(samples.SHARES)):
         for j in range(len(samples.EPOCHS)):
             page.slide("share", i)
             page.slide("epochs", j)
@@ -43,9 +43,28 @@ def test_neighbours_are_counted_for_every_map(figure):
     assert len(all_shown) == 6
 
 
+def test_chance_is_that_of_shuffled_labels(figure):
+    """Oracle: the labels shuffled within kinds, 400 times."""
+    page, rng = figure("two_experiments"), np.random.default_rng(0)
+    seen = []
+    for i, share in enumerate(sorted(samples.SHARES)):
+        page.slide("share", i)
+        batch, lineage = samples.dealt(share), samples.LINEAGE
+        for name, place in enumerate(of[-1] for of in samples.places()[share].values()):
+            shuffled = []
+            for _ in range(400):
+                anew = batch.copy()
+                for kind in (0, 1):
+                    anew[lineage == kind] = rng.permutation(batch[lineage == kind])
+                shuffled.append(own(place, anew).mean())
+            assert shown(page, "chance")[name] == pytest.approx(np.mean(shuffled), abs=0.01)
+            seen.append(shown(page, "chance")[name])
+    assert np.ptp(seen) > 0.1
+
+
 def test_the_deal_is_told_in_numbers(figure):
     page = figure("two_experiments")
-    page.slide("share", 1)
+    page.slide("share", 0)
     told = page.page.locator(".lv-about").inner_text()
     assert told == (
         "Experiment A: 30 lymphocytes, 0 myeloid cells. "

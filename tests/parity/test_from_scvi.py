@@ -27,6 +27,10 @@ ARGUMENTS = {
     "encoding": {"encode_covariates": True, "gene_likelihood": "nb"},
     "Poisson": {"gene_likelihood": "poisson", "use_batch_norm": "encoder", "n_latent": 5},
     "deep": {"n_layers": 3, "deeply_inject_covariates": False, "encode_covariates": True},
+    "θ per batch": {"dispersion": "gene-batch", "gene_likelihood": "nb"},
+    "θ per batch, ZINB": {"dispersion": "gene-batch", "encode_covariates": True},
+    "no θ at all": {"dispersion": "gene-batch", "gene_likelihood": "poisson"},
+    "a modelled library": {"use_observed_lib_size": False, "encode_covariates": True},
     "plain": {"gene_likelihood": "nb", "use_batch_norm": "none", "dropout_rate": 0, "n_hidden": 32},
 }
 
@@ -56,13 +60,26 @@ def trained(cells, setup, **arguments):
     return model
 
 
+def in_doubles(theirs):
+    """Their module, but for what they multiply with a float32 matrix of zeros and ones."""
+    theirs.double()
+    if theirs.dispersion == "gene-batch":
+        theirs.px_r.data = theirs.px_r.data.float()
+    if not theirs.use_observed_lib_size:
+        theirs.library_log_means = theirs.library_log_means.float()
+        theirs.library_log_vars = theirs.library_log_vars.float()
+    return theirs
+
+
 def both(model, cells):
     """Their loss output, and ours at their draw of z, in doubles."""
-    ours, theirs = from_scvi(model).double(), model.module.double()
+    ours, theirs = from_scvi(model).double(), in_doubles(model.module)
     [tensors] = model._make_data_loader(cells, batch_size=len(cells))
     doubles = {k: v.double() if v.is_floating_point() else v for k, v in tensors.items()}
-    inference, _, output = theirs(doubles, compute_loss=True)
+    inference, generative, output = theirs(doubles, compute_loss=True)
     qz, z = inference["qz"], inference["z"]
+    if prior := generative["pl"]:  # log ℓ, as a coordinate of z
+        z = torch.cat([z, (inference["library"] - prior.loc) / prior.scale], dim=1)
     [minibatch] = CellTable.of(cells, ours).minibatches(np.arange(len(cells)), len(cells))
     options = {} if minibatch.covariates is None else {"covariates": minibatch.covariates.double()}
     if minibatch.size_factors is not None:
@@ -78,13 +95,14 @@ def both(model, cells):
 @pytest.mark.parametrize("setup", SETUPS)
 def test_the_loss_is_the_same(cells, setup, arguments):
     model = trained(cells, SETUPS[setup], **ARGUMENTS[arguments])
-    model.module.z_encoder.var_eps = 0.0
+    model.module.z_encoder.var_eps = model.module.l_encoder.var_eps = 0.0
     output, qz, mine, q = both(model, cells)
     (reconstruction,) = output.reconstruction_loss.values()
     close = {"rtol": 2e-5, "atol": 0}  # float32 numbers of theirs went into the design
-    torch.testing.assert_close(q.qz_mean, qz.loc, rtol=1e-5, atol=1e-5)
+    kl = output.kl_local["kl_divergence_z"] + output.kl_local["kl_divergence_l"]
+    torch.testing.assert_close(q.qz_mean[:, : qz.loc.shape[1]], qz.loc, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(mine.reconstruction, reconstruction, **close)
-    torch.testing.assert_close(mine.kl, output.kl_local["kl_divergence_z"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mine.kl, kl, rtol=1e-5, atol=1e-5)
 
 
 def test_their_floor_under_the_variance_is_as_small_as_it_says(cells):
@@ -123,7 +141,10 @@ def test_the_trainers_shortcut_knows_it(cells):
         ({"n_layers": 2}, "deeper layers of its decoder"),
         ({"n_layers": 2, "encode_covariates": True}, "deeper layers of its z_encoder"),
         ({"latent_distribution": "ln"}, "latent_distribution='ln'"),
-        ({"use_observed_lib_size": False}, "use_observed_lib_size=False"),
+        (
+            {"use_layer_norm": "encoder", "use_observed_lib_size": False},
+            "LayerNorm in its z_encoder; LayerNorm in its l_encoder",
+        ),
         ({"log_variational": False}, "log_variational=False"),
         ({"use_layer_norm": "both"}, "LayerNorm in its z_encoder; LayerNorm in its decoder"),
         ({"batch_representation": "embedding"}, "batch_representation='embedding'"),

@@ -67,6 +67,14 @@ def test_every_name_of_theirs_is_in_their_source(cells):
         assert set(names) <= known
 
 
+def test_the_reference_has_a_place_for_every_public_name_of_theirs():
+    """And for nothing that they do not have."""
+    text = (CHAPTER.parent / "api.md").read_text(encoding="utf-8")
+    rows = text.partition("| there | here |")[2].partition("\n\n")[0].splitlines()[2:]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert sorted(named) == [name for name in sorted(dir(SCVI)) if not name.startswith("_")]
+
+
 def test_every_file_holds_what_to_look_for(cells):
     rows = table(cells, "| file in `scvi/` | look for | you know it as |")
     assert len(rows) > 5

@@ -32,6 +32,7 @@ def two_experiments(
         still: the picture for where scripts do not run.
 
     """
+    maps = dict(sorted(maps.items()))
     models = list(next(iter(maps.values())))
     values = {
         "shares": list(maps),

@@ -29,8 +29,9 @@
     const grid = Object.keys(agreement).map(Number);
     const fact = living.facts(stage, [
       ["counts", "of all counts, in the chosen"], ["shared", "also among the first by (12.1)"],
-      ...(grid.length ? [["neighbours", "neighbours with the right label"]] : []),
     ]);
+    const merits = living.facts(stage, ways.map(({ name }, way) =>
+      [`way${way}`, `by ${name}: markers kept${grid.length ? "; neighbours right" : ""}`]));
     const panels = living.add(stage, "div", { class: "lv-panels" });
     const left = living.add(panels, "div", { class: "lv-wide" });
     const right = living.add(panels, "div", { class: "lv-narrow" });
@@ -81,14 +82,14 @@
       const shared = chosen.filter((g) => ways[0].rank[g] <= state.n).length;
       fact("counts", `${living.fixed((100 * sum(chosen)) / sum(all), 0)} %`);
       fact("shared", `${shared} of ${state.n}`);
-      if (grid.length) {
-        const far = (n) => Math.abs(Math.log(n / state.n));
-        const near = grid.reduce((a, b) => (far(b) < far(a) ? b : a));
-        const share = 100 * agreement[near][state.way];
-        fact("neighbours", `${living.fixed(share, 0)} % (with ${near})`);
-      }
+      const markersBy = (way) => data.markers.filter((g) => ways[way].rank[g] <= state.n).length;
+      const far = (n) => Math.abs(Math.log(n / state.n));
+      const near = grid.length && grid.reduce((a, b) => (far(b) < far(a) ? b : a));
+      ways.forEach((_, way) => merits(`way${way}`, `${markersBy(way)} of ${data.markers.length}` +
+        (near ? `; ${living.fixed(100 * agreement[near][way], 0)} %` +
+          (near === state.n ? "" : ` (with ${near} genes)`) : "")));
       about.textContent = HINT;
-      const kept = data.markers.filter((g) => rank[g] <= state.n).length;
+      const kept = markersBy(state.way);
       living.say(stage, `${state.n} genes; ${kept} of ${data.markers.length} markers are kept.`);
     }
     const change = (by) => {

@@ -20,7 +20,7 @@
     const largest = (name) => 1.08 * Math.max(...rows.map((row) => row[name]));
     const wide = [0.9 * Math.min(...library), largest("library")];
     const axes = {
-      mito: { label: "mitochondrial share (%)", domain: [0, largest("mito")], root: true,
+      mito: { label: "mitochondrial share (%, root scale)", domain: [0, largest("mito")], root: true,
         ticks: [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5].filter((v) => v < largest("mito")),
         text: (v) => living.plain(100 * v) },
       detected: { label: "genes detected", domain: [0, largest("detected")] },

@@ -19,10 +19,21 @@
   const balanced = (near, labels) =>
     mean([0, 1].map((k) => mean(own(near, labels).filter((_, n) => labels[n] === k))));
 
+  /* alike(), on average, if the labels were dealt anew within each kind: only pairs count. */
+  function byChance(near, labels, kinds) {
+    const of = [0, 1].map((k) => [0, 1].map((j) =>
+      labels.filter((label, n) => label === j && kinds[n] === k).length));
+    const [n0, n1] = of.map(([a, b]) => a + b);
+    const within = of.map(([a, b]) => (a * (a - 1) + b * (b - 1)) / ((a + b) * (a + b - 1)));
+    const across = (of[0][0] * of[1][0] + of[0][1] * of[1][1]) / (n0 * n1);
+    return mean(near.map((list, n) =>
+      mean(list.map((m) => (kinds[m] === kinds[n] ? within[kinds[n]] : across)))));
+  }
+
   living.register("two_experiments", (stage, data) => {
     const kinds = Array.from(data.lineage, Number);
     const { shares, epochs, models, lineages } = data;
-    const state = { share: 0, epoch: epochs.length - 1, colour: "lineage" };
+    const state = { share: shares.length - 1, epoch: epochs.length - 1, colour: "lineage" };
     const batches = data.batch.map((text) => Array.from(text, Number));
     const maps = data.maps.map((of) => of.map((texts) => texts.map((text) => {
       const flat = integers(text);
@@ -46,6 +57,7 @@
         x: { domain: [-0.04, 1.04], hidden: true }, y: { domain: [-0.04, 1.04], hidden: true },
         margin: { left: 4, right: 4, top: 4, bottom: 4 } });
       return { chart, fact: living.facts(column, [["own", "neighbours of the own experiment"],
+        ["chance", "that many by chance"],
         ["kind", `of the own kind, ${lineages[0]} or ${lineages[1]}`]]) };
     });
     const key = living.add(stage, "p", { class: "lv-hint" });
@@ -67,10 +79,12 @@
         chart.draw(() => {});
         chart.points(spots.map(([x, y], n) =>
           ({ x, y, r: 3.2, ink: ["indigo", "rose"][ink[n]], open: ring[n] === 1 })));
-        const [mixed, kept] = [alike(near, batch), balanced(near, kinds)].map((v) => `${living.fixed(100 * v, 1)} %`);
+        const [mixed, chance, kept] = [alike(near, batch), byChance(near, batch, kinds),
+          balanced(near, kinds)].map((v) => `${living.fixed(100 * v, 1)} %`);
         fact("own", mixed);
+        fact("chance", chance);
         fact("kind", kept);
-        return `${name}: ${mixed} own experiment, ${kept} own kind`;
+        return `${name}: ${mixed} own experiment (by chance ${chance}), ${kept} own kind`;
       });
       living.say(stage, `${said.join("; ")}.`);
     }

@@ -50,6 +50,8 @@
     while (n < p.length && doubt + 1 - p[order[n]] <= fdr * (n + 1)) doubt += 1 - p[order[n++]];
     return { p, called: new Set(order.slice(0, n)), expected: doubt / Math.max(n, 1) };
   }
+  const SPAN = 9; // log₂ units, the panel's half
+  const within = (lfc) => Math.max(-SPAN, Math.min(SPAN, lfc));
   living.volcano = { tail, shrink, beyond, call };
 
   living.register("volcano", (stage, data) => {
@@ -60,7 +62,7 @@
     living.select(choices, { label: "groups", value: 0, on: (i) => change({ pair: Number(i) }),
       options: data.pairs.map((pair, i) => [i, pair.slice(0, 2).join(" against ")]) });
     const list = living.select(choices, { label: "gene", value: data.gene,
-      options: names.map((g) => [g, g]), on: (name) => change({ gene: names.indexOf(name) }) });
+      options: [...new Set([...data.markers, ...names])].map((g) => [g, g]), on: (name) => change({ gene: names.indexOf(name) }) });
     living.slider(knobs, { label: "δ, the smallest difference that counts", min: 0, max: 3, step: 0.05,
       value: state.delta, on: (delta) => change({ delta }) });
     living.slider(knobs, { label: "accepted share of false calls", min: 0.01, max: 0.5, step: 0.01,
@@ -70,12 +72,12 @@
     const panels = living.add(stage, "div", { class: "lv-panels" });
     const [left, right] = ["wide", "narrow"].map((c) => living.add(panels, "div", { class: `lv-${c}` }));
     const cloud = living.scatter(left, { label: "p of each gene against its LFC", height: 300,
-      x: { domain: [-9, 9], label: "LFC, log₂ (right: more in the first)" }, y: { domain: [0, 1.03], label: "p, that it differs by δ" } });
+      x: { domain: [-SPAN, SPAN], label: "LFC, log₂ (right: more in the first)" }, y: { domain: [0, 1.03], label: "p, that it differs by δ" } });
     const chart = living.chart(right, { label: "What is known of this gene's LFC", height: 230,
       x: { label: "this gene's LFC" }, y: { domain: [0, 1.05], hidden: true }, margin: { left: 12 } });
     const about = living.add(right, "p", { class: "lv-about" });
-    living.add(stage, "p", { class: "lv-hint" }, "Large dots are called. Touch one, or choose a gene. Dashed: its " +
-      "LFC by itself. Filled: after all genes were heard; bar: how probable no difference is. Dotted: ±δ.");
+    living.add(stage, "p", { class: "lv-hint" }, "Large dots are called. Touch one, or choose a gene. Faint, and " +
+      "dashed: LFCs by themselves. Filled: after all genes were heard; bar: how probable no difference is. Dotted: ±δ.");
     const pick = ({ clientX, clientY }) => {
       const box = cloud.root.getBoundingClientRect();
       const far = now.genes.map((gene, g) => Math.hypot(
@@ -96,11 +98,15 @@
         pen.rule(pen.x(d), pen.top, pen.x(d), pen.bottom, "grey dotted"));
       cloud.draw((pen) => {
         limits(pen);
+        pen.rule(pen.x(within(gene.x)), pen.y(p[g]), pen.x(gene.mean), pen.y(p[g]), "rose thick");
         pen.dot(pen.x(gene.mean), pen.y(p[g]), 7, "rose open");
         pen.text(pen.x(gene.mean), pen.y(p[g]) + 22, names[g], "strong gene halo", "middle");
       });
-      cloud.points(genes.map(({ mean }, i) => ({ x: mean, y: p[i],
-        ...(called.has(i) ? { r: 3.4, ink: "indigo" } : { r: 1.8, ink: "grey" }) })));
+      cloud.points([
+        ...genes.map(({ x }, i) => ({ x: within(x), y: p[i], r: 2, ink: "edge" })),
+        ...genes.map(({ mean }, i) => ({ x: mean, y: p[i],
+          ...(called.has(i) ? { r: 3.4, ink: "indigo" } : { r: 1.8, ink: "grey" }) })),
+      ]);
       const [low, high] = [Math.min(-1, gene.x - 3 * gene.sd), Math.max(1, gene.x + 3 * gene.sd)];
       const grid = Array.from({ length: 301 }, (_, i) => low + ((high - low) * i) / 300);
       const alone = grid.map((x) => normalDensity(x, gene.x, gene.sd));
@@ -116,7 +122,7 @@
       });
       list.value = names[g];
       fact("called", `${called.size} of ${names.length}`);
-      fact("expected", `${living.fixed(100 * expected, 1)} %`);
+      fact("expected", called.size ? `${living.fixed(100 * expected, 1)} %` : "–");
       fact("typical", living.fixed([...p].sort((x, y) => x - y)[p.length >> 1], 2));
       fact("p", living.fixed(p[g], 3));
       const [first, second] = [a, b].map((name) => living.fixed(halves(data.means[name])[g], 2));
