@@ -27,7 +27,7 @@ help:
 	@echo "make serve    show it on http://localhost:$(PORT)"
 	@echo "make check    run the quick tests, in two or three minutes: after each change"
 	@echo "make test     run all tests and every notebook"
-	@echo "make robust   run them with other seeds and as on lesser processors (hours)"
+	@echo "make robust   run them with other seeds, on lesser processors, in other places (hours)"
 	@echo "make parity   compare the loss with that of scvi-tools"
 	@echo "make bench    race scvi-tools (hours; benchmarks/run.py says how to run parts)"
 	@echo "make mutants  break each formula of the core and see a test fail (half an hour)"
@@ -141,7 +141,7 @@ branch:
 	git push --quiet --force "$(TO)" $(FOLDER)
 
 clean:
-	rm -rf _build dist build .venv-package .venv-fresh .pytest_cache .ruff_cache
+	rm -rf _build dist build .venv-package .venv-fresh .venv-try .pytest_cache .ruff_cache
 
 # The stamp comes last: an interrupted installation is taken up again. An environment that doesn't
 # work (empty, half made, of a Python that is gone or too old, a link to nowhere) is made anew.

@@ -41,5 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     slow = {item.path for item in items if item.get_closest_marker("slow")}
+    # one process builds the site for all: who needs it, too, comes late enough to find it there
+    slow -= {path for path in slow if path.match("tests/book/test_site*.py")}
     # files with slow tests, chapters, other files; within a file the order stays
-    items.sort(key=lambda item: (item.path not in slow, item.path.suffix != ".ipynb"))
+    items.sort(
+        key=lambda item: (
+            not item.path.match("tests/browser/test_site_pages.py"),
+            item.path not in slow,
+            item.path.suffix != ".ipynb",
+        )
+    )

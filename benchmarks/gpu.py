@@ -174,7 +174,7 @@ def prepared(adata: AnnData, batch_size: int) -> tuple[DeviceEpochs, np.ndarray]
     module = Watched.for_counts(adata).to("cuda")
     settings = Trainer(batch_size=batch_size, device="cuda").settings
     table = CellTable.of(adata)
-    state = TrainingState(module, settings, {})
+    state = TrainingState(module, settings, {}, 1)
     n_train = adata.n_obs // batch_size * batch_size  # full minibatches alone
     ready = DeviceEpochs(state, table, n_train, np.arange(1))
     order = np.random.default_rng(0).permutation(adata.n_obs)[:n_train]

@@ -4,6 +4,8 @@
 says something about the seed.
 """
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,8 +33,25 @@ def fixed_random_numbers(seed):
 
 
 @pytest.fixture(scope="session")
+def sc():
+    """Scanpy. Loading it takes seconds, so tests with it are slow: `make check` goes without."""
+    import scanpy
+
+    return scanpy
+
+
+@pytest.fixture(scope="session")
 def read_only_sample():
     return datasets.pbmc68k_sample()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The pages of the book: built once, by the first process that asks for them."""
+    from building import build_once  # tests/parity has no Jupyter Book
+
+    base = tmp_path_factory.getbasetemp()
+    return build_once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture

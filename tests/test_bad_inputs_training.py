@@ -26,7 +26,7 @@ from nbvae import NBVAE, CheckpointError, Trainer, TrainerSettings, files
 from nbvae.train.environment import pick_device
 
 WHOLE = ["max_epochs", "batch_size", "kl_warmup_epochs", "patience", "seed", "threads"]
-NUMBERS = ["learning_rate", "holdout_fraction"]
+NUMBERS = ["learning_rate", "holdout_fraction", "theta_prior"]
 NO_NUMBER = ["3", "", b"3", [3], (3,), {}, 1j, np.array([3]), True, np.bool_(True), None.__class__]
 NO_WHOLE = [*NO_NUMBER, 3.0, 2.5, np.float64(3), float("nan"), float("inf"), -1, np.int64(-1)]
 NOT_FINITE = [float("nan"), float("inf"), -float("inf"), np.float32("nan"), np.float64("inf")]
@@ -36,6 +36,7 @@ WRONG = [
     *((name, 0) for name in ("max_epochs", "batch_size", "patience", "threads")),
     *((name, value) for name in NUMBERS for value in [*NO_NUMBER, *NOT_FINITE, -0.1]),
     *(("learning_rate", value) for value in (0, 0.0, np.float64(0), None)),
+    *(("theta_prior", value) for value in (0, 0.0, np.float64(0))),
     *(("holdout_fraction", value) for value in (1, 1.5, np.float64(1), 70, None)),
     *(("batch_size", None), ("kl_warmup_epochs", None), ("seed", None)),
     *(("seed", 2**63), ("seed", 10**30)),
@@ -86,6 +87,7 @@ RIGHT = [
     *(("device", torch.device("cuda", 1), "cuda:1"),),
     *(("progress", value, bool(value)) for value in (True, False, np.bool_(True), np.bool_(False))),
     *((name, None, None) for name in ("max_epochs", "patience", "stratify_by", "progress")),
+    ("theta_prior", None, None),
 ]
 
 
@@ -245,7 +247,7 @@ def test_a_run_that_is_not_right_is_neither_taken_up_nor_overwritten(small, tmp_
     path = tmp_path / "run.pt"
     module = saved(small, tmp_path / "model.pt")
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    rewrite(path, "nbvae run 4", change)
+    rewrite(path, "nbvae run 5", change)
     stored = path.read_bytes()
     with pytest.raises(CheckpointError, match=r"run\.pt"):
         Trainer(max_epochs=1, device="cpu").fit(module, small, checkpoint=path)

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
@@ -172,14 +171,16 @@ def test_many_layers_are_not_all_listed():
 # ---------------------------------------------------------------- the reason and the way out
 
 
-def test_log_normalised_values_are_recognised(sample):
+@pytest.mark.slow
+def test_log_normalised_values_are_recognised(sample, sc):
     """Else the commonest mistake, X after scanpy's usual steps, would get no name."""
     sc.pp.normalize_total(sample, target_sum=1e4)
     sc.pp.log1p(sample)
     assert "log-normalised" in refusal(sample)
 
 
-def test_normalised_values_are_recognised(sample):
+@pytest.mark.slow
+def test_normalised_values_are_recognised(sample, sc):
     """Else shares or counts per 10,000 would be called something else."""
     sc.pp.normalize_total(sample, target_sum=1e4)
     message = refusal(sample)

@@ -7,14 +7,13 @@ import warnings
 import anndata
 import numpy as np
 import pytest
-import scanpy as sc
 
 from nbvae import datasets
 from nbvae.data.counts import CountsError
 
 
 @pytest.fixture(scope="module")
-def packaged():
+def packaged(sc):
     """The file inside scanpy that the sample is made from."""
     with warnings.catch_warnings():  # it is older than the format that anndata now writes
         warnings.simplefilter("ignore")
@@ -31,6 +30,7 @@ def test_sample_has_the_known_size_and_totals(sample):
     assert np.median(counts.sum(axis=1)) == 653
 
 
+@pytest.mark.slow
 def test_of_each_cell_two_to_nine_thousand_molecules_were_recorded(sample, packaged):
     """Else chapter 1 and the docstring are wrong about what the 765 genes leave out."""
     totals = packaged.obs["n_counts"].to_numpy()
@@ -54,6 +54,7 @@ def test_sample_has_ten_cell_types(sample):
     }
 
 
+@pytest.mark.slow
 def test_sample_gives_back_scanpys_values(sample, packaged):
     """Else the recovered numbers are integers, but not the counts that were measured."""
     totals = packaged.obs["n_counts"].to_numpy()[:, None]
@@ -85,6 +86,7 @@ def test_each_sample_is_a_new_one():
     assert datasets.pbmc68k_sample().X.data.min() == 1
 
 
+@pytest.mark.slow
 def test_another_packaged_file_is_noticed(packaged, monkeypatch):
     """Else a new scanpy with other values would silently give rounded nonsense."""
     changed = packaged.copy()
@@ -94,6 +96,7 @@ def test_another_packaged_file_is_noticed(packaged, monkeypatch):
         datasets.pbmc68k_sample()
 
 
+@pytest.mark.slow
 def test_importing_the_package_and_the_sample_does_not_import_scanpy():
     """Else each script and chapter would wait for scanpy, which takes as long as all the rest."""
     code = (

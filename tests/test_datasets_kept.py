@@ -47,13 +47,12 @@ def test_all_that_is_said_about_cells_and_genes_is_kept(annotated, tmp_path, cap
     assert caplog.text == ""
 
 
-def test_scanpys_neighbours_still_work(annotated):
+@pytest.mark.slow
+def test_scanpys_neighbours_still_work(annotated, sc):
     """Else an embedding of what was read would fail on 'connectivities'."""
-    import scanpy as sc
-
     del annotated.uns["neighbors"]
     annotated.obsm["X_pca"] = np.random.default_rng(0).normal(size=(annotated.n_obs, 2))
-    sc.pp.neighbors(annotated, use_rep="X_pca", n_neighbors=4)
+    sc.pp.neighbors(annotated, use_rep="X_pca", n_neighbors=4, method="gauss")
     adata = datasets.read_counts(annotated)
     sc.tl.diffmap(adata, n_comps=3)
     assert "X_diffmap" in adata.obsm
@@ -77,10 +76,9 @@ def test_the_layer_that_is_asked_for_is_not_called_left_behind(small, caplog):
     assert not adata.uns and caplog.text == ""
 
 
-def test_counts_that_were_log_transformed_before(annotated):
+@pytest.mark.slow
+def test_counts_that_were_log_transformed_before(annotated, sc):
     """Else scanpy would warn of counts that they are logarithms, and then take them as such."""
-    import scanpy as sc
-
     sc.pp.log1p(datasets.read_counts(processed(annotated)))  # warnings are errors here
 
 

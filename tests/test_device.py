@@ -325,7 +325,7 @@ def test_a_last_update_that_goes_wrong_is_noticed(small, as_on_a_gpu, monkeypatc
 def test_a_step_is_few_operators_and_none_that_waits(small, as_on_a_gpu, monkeypatch):
     """Else a GPU would idle between them; Adam, which waits on a CPU alone, is left out."""
     module = model()
-    state = TrainingState(module, Trainer(**SETTINGS).settings, {})
+    state = TrainingState(module, Trainer(**SETTINGS).settings, {}, 1)
     epochs = DeviceEpochs(state, CellTable.of(small), 52, np.arange(52, 53))
     monkeypatch.setattr(state, "update_weights", lambda rate: None)
     epochs.prepare(np.arange(52), [(1.0, 0.01)] * 4, 0)

@@ -4,6 +4,8 @@ Each answer is tried with several seeds of the check's inputs: one that passes, 
 chance would be a check's worst fault.
 """
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,17 @@ from answers import RIGHT, WRONG
 
 from nbvae import NBVAE
 from nbvae.teaching import exercises
-from nbvae.teaching.exercises import CHECKS
-from nbvae.teaching.exercises._check import Unexplained, diagnosis, exercise
+from nbvae.teaching.exercises import CHECKS, FORMULAS
+from nbvae.teaching.exercises._check import Unexplained, diagnosis, exercise, undisturbed
 
 SEEDS = (0, 1, 2)
 TRAINS = "6.6"  # trains for seconds on the sample, whatever the seed
 MIN_RIGHT, MIN_WRONG = 3, 5
+NONE_FOR_ONE_COORDINATE = (
+    "it is averaged over",
+    "this is averaged over",
+    "the 1 is subtracted once",
+)
 MAY_BE_UNEXPLAINED = {  # number, words: answers that make no mistake which has a name
     ("2.2", "the mean is right"),
 }
@@ -132,3 +139,34 @@ def test_an_answer_of_any_type_is_refused_in_words(number, answer, verdict):
 def test_a_class_without_a_line_of_its_own_is_not_solved_yet(verdict):
     """Else the stub of exercise 5.6 would be told that it does nothing wrong."""
     assert "not solved yet" in verdict("5.6", type("Sabotaged", (NBVAE,), {}))
+
+
+def each_formula():
+    return [(number, place) for number in FORMULAS for place in range(len(exercises.parts(number)))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("number", "place"), each_formula())
+def test_each_named_mistake_of_a_formula_is_diagnosed(number, place, seed):
+    """With some name: two mistakes may come to the same."""
+    with undisturbed(seed):
+        part = exercises.parts(number)[place]
+        assert part.diagnose(part.right) is None
+        for complaint, several in part.slips.items():
+            for slip in several if isinstance(several, tuple) else (several,):
+                said = part.diagnose(slip)
+                assert not isinstance(said, Unexplained), complaint
+                assert said or complaint.startswith(NONE_FOR_ONE_COORDINATE), complaint
+
+
+@pytest.mark.parametrize("number", FORMULAS)
+def test_a_page_gets_plain_json_of_what_the_check_asks(number):
+    text = json.dumps(exercises.questions(number), allow_nan=False)
+    asked = json.loads(text)
+    assert asked["praise"] == CHECKS[number].praise
+    for part, formula in zip(asked["parts"], exercises.parts(number), strict=True):
+        assert part["complaints"] == list(formula.slips)
+        assert len(part["cases"]) == len(formula.cases)
+        for case, arguments in zip(part["cases"], formula.cases, strict=True):
+            assert float(case["right"]) == pytest.approx(float(formula.right(*arguments)))
+            assert len(case["values"]) == len(part["variables"])

@@ -51,10 +51,9 @@ def test_a_matrix_without_names(tmp_path):
     np.testing.assert_array_equal(adata.X.toarray(), COUNTS)
 
 
-def test_three_files_with_a_prefix(tmp_path):
+@pytest.mark.slow
+def test_three_files_with_a_prefix(tmp_path, sc):
     """Else the commonest form in GEO could not be used."""
-    import scanpy as sc  # noqa: F401 named in a message
-
     mmwrite(tmp_path / "GSM1_matrix.mtx", sparse.coo_matrix(COUNTS.T))
     packed = gzip.compress((tmp_path / "GSM1_matrix.mtx").read_bytes())
     (tmp_path / "GSM1_matrix.mtx").unlink()

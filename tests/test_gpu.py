@@ -58,7 +58,7 @@ def epochs_of(module, adata):
     """Epochs of a module on 665 cells, five minibatches of 128 and one of 25."""
     settings = Trainer(**SETTINGS).settings
     table = CellTable.of(adata, module)
-    state = TrainingState(module.to("cuda"), settings, {})
+    state = TrainingState(module.to("cuda"), settings, {}, 1)
     return DeviceEpochs(state, table, 665, np.arange(665, 700))
 
 

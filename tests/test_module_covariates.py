@@ -49,6 +49,19 @@ def told(two_batches):
     return trained(two_batches, covariates=Covariates.of(two_batches, "run"))
 
 
+@pytest.fixture(scope="module")
+def told_twice(two_batches):
+    """The encoder is told, too."""
+    return trained(
+        two_batches, covariates=Covariates.of(two_batches, "run"), encode_covariates=True
+    )
+
+
+@pytest.fixture(scope="module")
+def untold(two_batches):
+    return trained(two_batches)
+
+
 def share_of_same(labels, latent, k=15):
     """The share of neighbours that have a cell's own label."""
     nearest = NearestNeighbors(n_neighbors=k + 1).fit(latent).kneighbors(latent)[1][:, 1:]
@@ -56,13 +69,13 @@ def share_of_same(labels, latent, k=15):
     return float((labels[nearest] == labels[:, None]).mean())
 
 
-@pytest.mark.parametrize("encode_covariates", [False, True])
-def test_batches_mix_when_the_module_is_told_and_kinds_stay_apart(two_batches, encode_covariates):
+@pytest.mark.parametrize("mixed", ["told", "told_twice"])
+def test_batches_mix_when_the_module_is_told_and_kinds_stay_apart(
+    two_batches, untold, mixed, request
+):
     """Else the covariate would not do what it is for."""
-    covariates = Covariates.of(two_batches, "run")
-    mixed = trained(two_batches, covariates=covariates, encode_covariates=encode_covariates)
-    apart = trained(two_batches)
-    latent = {name: encode(m, two_batches).mean for name, m in (("mixed", mixed), ("apart", apart))}
+    modules = {"mixed": request.getfixturevalue(mixed), "apart": untold}
+    latent = {name: encode(module, two_batches).mean for name, module in modules.items()}
     assert share_of_same(two_batches.obs["run"], latent["apart"]) > 0.95
     assert share_of_same(two_batches.obs["run"], latent["mixed"]) < 0.65
     for z in latent.values():

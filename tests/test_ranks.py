@@ -174,7 +174,7 @@ class Together:
             module = model()
             settings = TrainerSettings(device="cpu")
             table = CellTable.of(adata)
-            state = TrainingState(module, settings, {})
+            state = TrainingState(module, settings, {}, 1)
             torch.manual_seed(5)
             epochs = SharedEpochs(state, module, table, np.arange(3))
             (minibatch,) = table.minibatches(np.arange(batch), batch)
@@ -214,7 +214,7 @@ def test_another_module_is_refused(small, monkeypatch):
     """Else its noise would be another one on each rank."""
     monkeypatch.setattr(ranks, "size", lambda: 2)
     module = torch.nn.Linear(2, 2)
-    state = TrainingState(module, TrainerSettings(), {})
+    state = TrainingState(module, TrainerSettings(), {}, 1)
     with pytest.raises(TypeError, match="not Linear"):
         shared.epochs_on_ranks(state, CellTable.of(small), np.arange(3), np.arange(3))
 

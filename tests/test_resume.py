@@ -406,7 +406,7 @@ def test_a_run_that_lacks_an_entry_changes_nothing(small, tmp_path, entry, wrong
     """Else the module would have half of the file in it when the error comes."""
     path = tmp_path / "run.pt"
     Trainer(**SETTINGS).fit(model(), small, checkpoint=path)
-    content = files.read(path, "nbvae run 4", "")
+    content = files.read(path, "nbvae run 5", "")
     if wrong == "missing":
         del content[entry]
     else:

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy as sc
 import torch
 
 import nbvae
@@ -149,6 +148,7 @@ def test_training_meets_each_cell_once_an_epoch_and_never_many_together(store, m
     assert sorted(np.concatenate(read_rows)) == list(range(53))  # those held out once, too
 
 
+@pytest.mark.slow
 def test_it_learns_as_from_memory(seed, read_only_sample, tmp_path):
     """Else the order of the disk would cost quality. Two orders are two seeds of one run."""
     store = write_store(tmp_path / "sample.zarr", read_only_sample, seed=seed)
@@ -238,7 +238,8 @@ def test_what_a_module_says_is_what_it_says_of_cells_in_memory(store, tmp_path, 
         pd.testing.assert_frame_equal(*tables)
 
 
-def test_the_latent_state_goes_where_scanpy_looks(store):
+@pytest.mark.slow
+def test_the_latent_state_goes_where_scanpy_looks(store, sc):
     """Else neighbours and UMAP would need a detour."""
     module = model(store)
     evaluation.add_latent(module, store)

@@ -246,6 +246,9 @@ def test_missing_labels_are_a_group(small):
     )
     train, held_out = split_cells(small, 0.25, 0, "label")
     assert len(train) + len(held_out) == 53
+    labelled = (small.obs["group"] != "b").to_numpy()
+    assert labelled[train].sum() + labelled[held_out].sum() == 35
+    assert (~labelled)[held_out].sum() in (4, 5)  # a quarter of 18
 
 
 def test_nothing_held_out(small):
@@ -774,7 +777,9 @@ def test_a_run_that_was_interrupted_at_once_can_be_saved(small, tmp_path, holdou
 def test_every_setting_survives(trained, tmp_path):
     """Else a setting could be forgotten in the file and come back as its default."""
     module, t = trained
-    t.settings = TrainerSettings(7, 8, 0.9, "constant", 5, 0.3, "group", 4, 11, "cpu", False, 2)
+    t.settings = TrainerSettings(
+        7, 8, 0.9, "constant", 5, 0.3, "group", 4, 0.5, 11, "cpu", False, 2
+    )
     assert all(
         value != getattr(TrainerSettings(), name) for name, value in asdict(t.settings).items()
     )
@@ -923,5 +928,5 @@ def test_the_options_are_those_of_the_settings():
 
 def test_every_option_reaches_the_settings():
     """Else an option would be taken and do nothing."""
-    given = TrainerSettings(7, 8, 0.9, "constant", 5, 0.3, "group", 4, 11, "cpu", False, 2)
+    given = TrainerSettings(7, 8, 0.9, "constant", 5, 0.3, "group", 4, 0.5, 11, "cpu", False, 2)
     assert Trainer(**asdict(given)).settings == given

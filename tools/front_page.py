@@ -7,7 +7,6 @@ run.
 
 import warnings
 
-import scanpy as sc
 import torch
 from notebooks import BOOK
 
@@ -22,6 +21,8 @@ PICTURE = "fig-intro"  # the name of the picture in book/intro.md
 
 def figure() -> living.LivingFigure:
     """Train as chapter 7 does, and return the map of its states."""
+    import scanpy as sc  # here only: importing it takes seconds
+
     adata = datasets.pbmc68k_sample()
     torch.manual_seed(0)
     model = NBVAE.for_counts(adata)

@@ -1,12 +1,14 @@
 """Print the whole book into one file: `make pdf`, after `make book`.
 
 The pages of the built site are joined to one, so that links and the outline work, and a browser
-prints that. Figures that move are there as pictures, and hints, solutions and code are open.
+prints that. Figures that move are there as pictures, hints and code are open, and the solutions
+of the exercises stand at the end.
 """
 
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bs4 import BeautifulSoup
@@ -29,9 +31,14 @@ body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
 h1, h2, h3, summary { break-after: avoid; }
-img { break-inside: avoid; max-width: 100% !important; }
+img, details { break-inside: avoid; }
+img { max-width: 100% !important; }
 pre { white-space: pre-wrap !important; overflow: visible !important; }
-pre, .highlight, .cell_input, .cell { break-inside: auto !important; }
+.cell, .cell_input, .cell_input div, pre { break-inside: auto !important; }
+.cell_input, .cell_input div { display: block !important; overflow: visible !important; }
+.cell_input, .cell_input div { white-space: normal !important; }
+.cell_input div, .cell_input pre { margin: 0 !important; padding-block: 0.2em !important; }
+.cell_input.short { break-inside: avoid !important; }
 pre { font-size: 0.8em !important; }
 .bd-article h2 { margin-top: 1.5rem; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
@@ -39,6 +46,7 @@ table { font-size: 0.85em; }
 .nbvae-living { display: none; }
 .contents li { list-style: none; }
 """
+SHORT = 16  # lines of code that stay together
 FOOT = """<div style="width:100%;font-size:8px;text-align:center;color:#555">
 <span class="pageNumber"></span></div>"""
 READY = """async () => {
@@ -61,16 +69,22 @@ def pages(site: Path) -> list[Path]:
 def joined(site: Path) -> str:
     """Return one page that holds all, with an id for each thing that something links to."""
     known = pages(site)
-    parts, listed = [], []
+    parts, listed, solved = [], [], []
     for path in known:
         article = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").select_one(
             "article"
         )
         assert article is not None
         prepare(article, path.stem, {page.stem for page in known})
-        title = article.find("h1")
-        listed.append(f'<li><a href="#{path.stem}">{title.get_text() if title else ""}</a></li>')
+        heading = article.find("h1")
+        title = heading.get_text() if heading else ""
+        if solutions := list(taken_out(article)):
+            solved.append(f"<section><h2>{title}</h2>{''.join(solutions)}</section>")
+        listed.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         parts.append(f'<section id="{path.stem}">{article.decode_contents()}</section>')
+    if solved:
+        listed.append('<li><a href="#solutions">Solutions</a></li>')
+        parts.append(f'<section id="solutions"><h1>Solutions</h1>{"".join(solved)}</section>')
     contents = f'<nav class="contents"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
     return frame(known, [parts[0], contents, *parts[1:]])
 
@@ -79,8 +93,15 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
     """Open what is folded, load all pictures, and let links stay within the file."""
     for node in article.select(NEEDLESS):
         node.decompose()
+    for hidden in article.select("details.hide"):  # code: there is nothing to click on
+        if hidden.summary:
+            hidden.summary.decompose()
+        hidden.unwrap()
     for details in article.select("details"):
         details["open"] = ""
+    for code in article.select(".cell_input"):
+        if code.get_text().count("\n") <= SHORT:
+            code["class"] = " ".join([*map(str, code.get_attribute_list("class")), "short"])
     for picture in article.select("img"):
         picture["loading"] = "eager"
     for node in article.select("[id]"):
@@ -90,6 +111,23 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
         stem = target.removesuffix(".html") if target else page
         if stem in known and (not target or target.endswith(".html")):
             link["href"] = f"#{stem}--{anchor}" if anchor else f"#{stem}"
+
+
+def taken_out(article: Tag) -> Iterator[str]:
+    """Move the answers out of a prepared chapter, with their checks; each leaves a link."""
+    for heading in article.select("h3[id*='--exercise-']"):
+        section = heading.parent
+        assert section is not None
+        cells = section.select(".tag_hide-cell, .tag_exercise-check")
+        task, title = str(heading["id"]), heading.get_text()
+        solution = task.replace("--exercise-", "--solution-")
+        answer = "".join(str(cell) for cell in cells)
+        for cell in cells:
+            cell.decompose()
+        link = BeautifulSoup(f'<p><a href="#{solution}">Solution</a></p>', "html.parser")
+        section.append(link)
+        back = f'<h3 id="{solution}"><a href="#{task}">{title}</a></h3>'
+        yield f"<section>{back}{answer}</section>"
 
 
 def frame(known: list[Path], parts: list[str]) -> str:

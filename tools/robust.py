@@ -1,4 +1,4 @@
-"""Run chapters and tests with other seeds and on lesser processors: `make robust`.
+"""Run chapters and tests with other seeds, on lesser processors, in other places: `make robust`.
 
 A claim that another seed or another processor overturns is a claim about one run. Each condition
 is a whole run of a chapter, or of tests/, in a process of its own:
@@ -8,6 +8,8 @@ is a whole run of a chapter, or of tests/, in a process of its own:
     default, avx2, …    PyTorch's kernels for a processor without the newer instructions; no
                         assertion fails, and what is printed is what the book prints
     mkl, onednn         the same for the two libraries that multiply matrices
+    numpy               the same for NumPy
+    no network, …       the places of places.py, in which a reader may run the checker
 
 What a chapter draws with NumPy itself stays: that is its data, the same on every machine.
 """
@@ -23,6 +25,7 @@ from pathlib import Path
 from nbformat import NotebookNode, from_dict, v4
 from notebooks import ROOT, chapters, code_cells, read, tags
 from outputs import ANSI, client_of, environment
+from places import EVERYWHERE, PLACES, run
 
 PROCESSORS = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
@@ -30,8 +33,11 @@ PROCESSORS = {
     "avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
     "mkl": {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE"},
     "onednn": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+    "numpy": {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
 }
 SEEDS = (1, 2, 3, 4, 5)
+ALL_PLACES = PLACES | {"everywhere": EVERYWHERE}
+CHECKER = (sys.executable, "-m", "pytest", "-q", "--nbval")
 TESTS = ROOT / "tests"
 NOT_BOOK = ("--ignore", TESTS / "book")  # what is tested there does not compute
 SHIFT = """
@@ -84,10 +90,19 @@ def under_pytest(*arguments: object, variables: dict[str, str]) -> Iterator[str]
         yield ANSI.sub("", found.stdout)
 
 
+def in_place(path: Path, place: str) -> Iterator[str]:
+    """Run the checker in one place; yield what it says if something fails."""
+    for done in run(ALL_PLACES[place], CHECKER, path):
+        if done.returncode:
+            yield ANSI.sub("", done.stdout)
+
+
 def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
     """Run a chapter or the tests under one condition; return what went wrong."""
     lesser = PROCESSORS.get(condition, {})
-    if path == TESTS:
+    if condition in ALL_PLACES:
+        found = in_place(path, condition)
+    elif path == TESTS:
         seed = [] if lesser else ["--seed", condition]
         found = under_pytest(*NOT_BOOK, *seed, path, variables=lesser)
     elif lesser:
@@ -99,12 +114,13 @@ def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
 
 def run_all(paths: Iterable[Path], conditions: Iterable[str], jobs: int) -> int:
     """Print a line a run, and below it what failed. Return how many runs failed."""
-    tasks = [(path, condition) for condition in conditions for path in paths]
+    every = [(path, condition) for condition in conditions for path in paths]
+    tasks = [(p, c) for p, c in every if not (p == TESTS and c in ALL_PLACES)]  # of the checker
     failed = 0
     with ThreadPoolExecutor(jobs) as pool:
         for path, condition, found in pool.map(lambda task: trouble(*task), tasks):
             failed += bool(found)
-            kind = condition if condition in PROCESSORS else f"seed {condition}"
+            kind = f"seed {condition}" if condition.isdigit() else condition
             print(f"{'✗' if found else '✓'} {path.stem}, {kind}", *found, sep="\n    ", flush=True)
     print(f"{len(tasks)} runs, {failed} failed")
     return failed
@@ -124,10 +140,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="*", type=Path, help=what)
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     parser.add_argument("--processors", nargs="*", choices=PROCESSORS, default=list(PROCESSORS))
+    parser.add_argument("--places", nargs="*", choices=ALL_PLACES, default=list(PLACES))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     options = parser.parse_args(arguments)
     paths = [path.resolve() for path in options.paths] or [*chapters(), TESTS]
-    conditions = [*map(str, options.seeds), *options.processors]
+    conditions = [*map(str, options.seeds), *options.processors, *options.places]
     return int(run_all(paths, conditions, options.jobs) > 0)
 
 

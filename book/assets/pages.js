@@ -1,8 +1,9 @@
 /* What the pages of the book do besides showing figures.
 
    Predictions come before their results. What follows "Predict first:", from the next cell to the
-   next section or prediction, waits until the reader has written down a guess, or asks to see it.
-   The guess stays beside the result. Without scripts, and in print, everything is there.
+   end of the section, waits until the reader has written down a guess, or asks to see it; a second
+   prediction waits with it. The guess stays beside the result. Without scripts, and in print,
+   everything is there.
 
    In print, solutions, hints and folded code are open. */
 (function () {
@@ -15,7 +16,7 @@
   function result(question) {
     const waiting = [];
     for (let node = question.nextElementSibling; node; node = node.nextElementSibling) {
-      if (node.tagName === "SECTION" || asks(node)) break;
+      if (node.tagName === "SECTION") break;
       if (waiting.length || node.classList.contains("cell")) waiting.push(node);
     }
     return waiting;
@@ -38,9 +39,10 @@
     },
   };
 
+  /* Returns what shows the result at once, where it still waits. */
   function ask(question, number) {
     const waiting = result(question);
-    if (!waiting.length) return;
+    if (!waiting.length) return null;
     const box = element("div", { class: "predict-result" });
     waiting[0].before(box);
     box.append(...waiting);
@@ -48,9 +50,11 @@
     const input = element("input", { type: "text", autocomplete: "off" });
     const form = element("form", { class: "predict" },
       element("label", {}, "Your guess ", input),
-      element("button", { type: "submit" }, "Reveal"));
+      element("button", { type: "submit" }, "Reveal"),
+      element("p", {}, "The section goes on when you have guessed, or with an empty guess."));
     const show = (guess) => {
       form.remove();
+      memory.write(key, guess);
       box.classList.remove("waits");
       document.dispatchEvent(new Event("reveal")); // what it holds has a width now
       if (guess) box.prepend(element("p", { class: "predict" }, "You said: ",
@@ -58,13 +62,15 @@
     };
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      memory.write(key, input.value.trim());
       show(input.value.trim());
       box.setAttribute("tabindex", "-1");
       box.focus({ preventScroll: true });
     });
     const before = memory.read(key);
-    if (before !== null) return show(before);
+    if (before !== null) {
+      show(before);
+      return null;
+    }
     box.before(form);
     box.classList.add("waits");
     const wanted = () => {
@@ -73,6 +79,20 @@
     };
     window.addEventListener("hashchange", wanted);
     wanted();
+    return () => { if (form.isConnected) show(""); };
+  }
+
+  /* For who reads a second time, or in a hurry. */
+  function offerAll(showers) {
+    const first = document.querySelector("form.predict");
+    if (!first || showers.length < 2) return;
+    const button = element("button", { type: "button", class: "reveal-all" },
+      "Reveal all results on this page");
+    button.addEventListener("click", () => {
+      showers.forEach((show) => show());
+      button.remove();
+    });
+    first.after(button);
   }
 
   const folded = (selector) => document.querySelectorAll(`.bd-article details${selector}`);
@@ -90,6 +110,7 @@
   });
 
   document.addEventListener("DOMContentLoaded", () => {
-    Array.from(document.querySelectorAll(".bd-article p")).filter(asks).forEach(ask);
+    const questions = Array.from(document.querySelectorAll(".bd-article p")).filter(asks);
+    offerAll(questions.map(ask).filter(Boolean));
   });
 })();

@@ -62,10 +62,15 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     return matrix.astype(np.float32)
 
 
+def layers_of(adata: AnnData) -> list[str]:
+    """Name the layers. From anndata 0.13 on, X is one of them, under the name None."""
+    return [name for name in adata.layers if name is not None]
+
+
 def _stored(adata: AnnData, layer: str | None, place: str) -> sparse.csr_matrix:
     """Fetch the matrix as CSR, from memory or from an opened file."""
     if layer is not None and layer not in adata.layers:
-        have = shown(adata.layers) or "none"
+        have = shown(layers_of(adata)) or "none"
         raise KeyError(
             f"There is no layer {layer!r}; the layers are: {have}. For counts in X pass layer='X'."
         )
@@ -262,7 +267,7 @@ def _way_out(adata: AnnData, otherwise: str) -> str:
     """Name the place in the AnnData that does hold counts, if one does."""
     if adata.X is not None and _looks_like_counts(adata.X):
         return "X holds whole numbers: pass layer='X'."
-    for name in adata.layers:
+    for name in layers_of(adata):
         if _looks_like_counts(adata.layers[name]):
             return f"layers[{name!r}] holds whole numbers: pass layer={name!r}."
     if adata.raw is not None and _looks_like_counts(adata.raw.X):

@@ -15,7 +15,7 @@ from anndata.utils import make_index_unique
 from scipy import sparse
 
 from nbvae._messages import note, shown
-from nbvae.data.counts import CountsError, count_matrix
+from nbvae.data.counts import CountsError, count_matrix, layers_of
 from nbvae.data.downloads import REMOTES, download
 from nbvae.data.readers import read_10x_archive, read_file
 
@@ -68,7 +68,8 @@ def read_counts(
 def _with_counts(adata: AnnData, counts: sparse.csr_matrix, layer: str | None) -> AnnData:
     """Join counts with what is known about their cells and genes; say what is left behind."""
     _warn_of_binary(counts)
-    others = [f"layers {shown(names)}"] if (names := sorted(set(adata.layers) - {layer})) else []
+    layers = sorted(set(layers_of(adata)) - {layer})
+    others = [f"layers {shown(layers)}"] if layers else []
     others += ["raw"] if adata.raw is not None else []
     of_others = [key for key, value in adata.uns.items() if _is_about_others(key, value)]
     if others or (of_others and layer in (None, "X")):

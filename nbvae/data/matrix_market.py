@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -43,12 +44,19 @@ def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
     if watched.layout != "coordinate":
         return None
     try:
-        matrix = mmread(watched)
+        matrix = read_plain(watched)
     except ValueError:
         if watched.only_digits:
             raise
         return None
     return matrix if watched.is_plain() else None
+
+
+def read_plain(file: Any) -> sparse.coo_matrix:
+    """Read what can be read from; scipy's next releases would rather return a sparse array."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*spmatrix", DeprecationWarning)
+        return sparse.coo_matrix(mmread(file))
 
 
 class _Watched:

@@ -35,7 +35,7 @@ def split_cells(
     rng = np.random.default_rng(seed)
     groups = np.zeros(adata.n_obs, dtype=int)
     if stratify_by is not None:
-        groups = pd.factorize(adata.obs[stratify_by].astype(str), sort=True)[0]
+        groups = pd.factorize(strata(adata, stratify_by), sort=True)[0]
     shuffled = _drawn(adata, rng)
     shuffled = shuffled[np.argsort(groups[shuffled], kind="stable")]  # group by group
     sizes = np.bincount(groups)
@@ -47,6 +47,11 @@ def split_cells(
             "be empty. Set holdout_fraction=0 to train on all of them."
         )
     return np.sort(shuffled[~held_out]), np.sort(shuffled[held_out])
+
+
+def strata(adata: AnnData, column: str) -> pd.Series:
+    """Return the groups of a column of ``obs`` as words; cells without a value are one of them."""
+    return adata.obs[column].astype(str).fillna("nan")  # before pandas 3, astype says it
 
 
 def _drawn(adata: AnnData, rng: np.random.Generator) -> np.ndarray:

@@ -12,12 +12,11 @@ import pandas as pd
 from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
-from scipy.io import mmread
 
 from nbvae._messages import shown
 from nbvae.data.counts import CountsError
 from nbvae.data.features import genes_among
-from nbvae.data.matrix_market import read_matrix_market
+from nbvae.data.matrix_market import read_matrix_market, read_plain
 from nbvae.data.sound import from_parts
 
 MATRIX = {"data", "indices", "indptr", "shape", "barcodes"}
@@ -115,7 +114,7 @@ def read_10x_folder(folder: Path) -> AnnData:
 
 def read_10x_archive(archive: Path) -> AnnData:
     """Read a 10x tar.gz. Nothing is unpacked on disk: reading on the way takes as little time."""
-    readers = {"matrix.mtx": mmread, "genes.tsv": _table, "barcodes.tsv": _table}
+    readers = {"matrix.mtx": read_plain, "genes.tsv": _table, "barcodes.tsv": _table}
     parts = {}
     with tarfile.open(archive) as tar:
         for member in tar:  # in their order in the archive: going back would unpack it again

@@ -14,6 +14,7 @@ from torch import nn
 
 from nbvae.data.covariates import covariates_of
 from nbvae.data.minibatches import CellTable
+from nbvae.data.split import strata
 from nbvae.data.store.cells import StoredCounts
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
@@ -50,7 +51,7 @@ def fingerprint(
 
     """
     covariates = covariates_of(module)
-    labels = [] if stratify_by is None else adata.obs[stratify_by].astype(str)
+    labels = [] if stratify_by is None else strata(adata, stratify_by)
     told = [] if covariates is None else covariates.stored()
     design = np.empty((0, 0)) if table.design is None else table.design
     return {

@@ -29,6 +29,7 @@ class TrainerSettings:
     holdout_fraction: float = 0.1  # cells that training never sees; they decide what is best
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = None  # stop after so many epochs without a better held-out ELBO
+    theta_prior: float | None = None  # benchmarks/results/length.md: 0.5 pays where genes are rare
     seed: int = 0  # of the split, the order of the cells and the draws of z
     device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
     progress: bool | None = None  # None: a bar in a terminal, nothing in a notebook or a log
@@ -50,6 +51,13 @@ class TrainerSettings:
                 f"patience={self.patience} compares the ELBO of held-out cells, but "
                 "holdout_fraction=0 holds no cells out. Leave patience away, or hold some out."
             )
+
+    def theta_pull(self, n_cells: int) -> float:
+        """Return how strongly log θ is pulled to 0: 1/(N · sd²), the prior's share of each cell.
+
+        N cells have one prior, log θ ~ N(0, sd²), and the loss is a mean over cells.
+        """
+        return 0.0 if self.theta_prior is None else 1 / (n_cells * self.theta_prior**2)
 
     def epochs_for(self, n_cells: int) -> int:
         """Return ``max_epochs``, or what it is by default for so many training cells."""
@@ -105,11 +113,11 @@ def _number(name: str, value: Any, bounds: str) -> float:
     return float(value)
 
 
-def _learning_rate(name: str, value: Any) -> float:
-    rate = _number(name, value, "above 0")
-    if not rate > 0:
+def _positive(name: str, value: Any) -> float:
+    number = _number(name, value, "above 0")
+    if not number > 0:
         raise ValueError(f"{name} must be a number above 0, not {value!r}.")
-    return rate
+    return number
 
 
 def _fraction(name: str, value: Any) -> float:
@@ -157,12 +165,13 @@ def _device(name: str, value: Any) -> str:
 _CHECKS = {
     "max_epochs": whole_number,
     "batch_size": whole_number,
-    "learning_rate": _learning_rate,
+    "learning_rate": _positive,
     "schedule": _schedule,
     "kl_warmup_epochs": lambda name, value: whole_number(name, value, least=0),
     "holdout_fraction": _fraction,
     "stratify_by": _column,
     "patience": whole_number,
+    "theta_prior": _positive,
     "seed": _seed,
     "device": _device,
     "progress": true_or_false,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbvae.files import CheckpointError, read, write_atomically
 from nbvae.module.protocol import TrainableModule
@@ -14,7 +14,7 @@ from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
-FORMAT = "nbvae run 4"
+FORMAT = "nbvae run 5"
 MAY_CHANGE = (
     "device",
     "progress",
@@ -33,6 +33,10 @@ class TrainingState:
         module: trained in place.
         settings: of the trainer.
         identity: what it is a run of; from ``fingerprint``.
+        n_cells: how many cells it is trained on.
+
+    Raises:
+        ValueError: θ has a prior, and the module no θ.
 
     """
 
@@ -41,6 +45,7 @@ class TrainingState:
         module: TrainableModule,
         settings: TrainerSettings,
         identity: dict[str, list[str]],
+        n_cells: int,
     ) -> None:
         self.module = module
         self.settings = settings
@@ -50,6 +55,8 @@ class TrainingState:
         self.optimizer = torch.optim.Adam(
             self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
         )
+        self._theta_pull = settings.theta_pull(n_cells)
+        self._log_theta = log_theta_of(module) if self._theta_pull else None
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
@@ -64,6 +71,8 @@ class TrainingState:
         """Let Adam take one step against the gradients that the module has now."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        if self._log_theta is not None and self._log_theta.grad is not None:
+            self._log_theta.grad.add_(self._log_theta.detach(), alpha=self._theta_pull)
         for stored, weights in zip(self._stored, self.module.parameters(), strict=True):
             stored.grad = None if weights.grad is None else _row_by_row(weights.grad)
         self.optimizer.step()
@@ -117,6 +126,22 @@ class TrainingState:
                     f"{str(path)!r} belongs to a run with {name}={theirs!r}, this one has "
                     f"{name}={value!r}. {WAY_OUT}"
                 )
+
+
+def log_theta_of(module: TrainableModule) -> nn.Parameter:
+    """Return the log θ of a module that shall have a prior.
+
+    Raises:
+        ValueError: it has none.
+
+    """
+    log_theta = getattr(module, "log_theta", None)
+    if not isinstance(log_theta, nn.Parameter):
+        raise ValueError(
+            "theta_prior is a prior of θ, but this module has no log_theta to train. Leave "
+            "theta_prior away."
+        )
+    return log_theta
 
 
 def _row_by_row(values: Tensor) -> Tensor:

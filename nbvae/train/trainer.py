@@ -37,7 +37,7 @@ NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
 
 
 class Trainer:
-    """Fits a module to raw counts.
+    """Fits a module to raw counts; ``TrainerSettings`` has the reason of each default.
 
     Args:
         max_epochs: how often each training cell is met; None: about 300 steps, at least 10 epochs.
@@ -49,14 +49,14 @@ class Trainer:
             0 the last is kept, and a large ``max_epochs`` mixes told batches more: chapter 10.
         stratify_by: a column of obs; each of its groups gives that fraction.
         patience: stop after so many epochs without a better held-out ELBO; None: never.
+        theta_prior: standard deviation of a normal prior of each gene's log θ, around 0; None: no
+            prior. Where many genes are rare, 0.5 ends lower. The history is without it.
         seed: of the split, the order of the cells and the draws of z.
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
-        threads: how many compute, whatever PyTorch is set to; None: one. With more, the ELBO is the
-            same, but the weights differ in their last bits; on an idle machine, a second thread
-            saves a sixth to a third, and beside other programs it takes many times as long.
-
-    The reason of each default stands beside it in ``TrainerSettings``.
+        threads: how many compute, whatever PyTorch is set to; None: one. With more, the last bits
+            of the weights differ. On an idle machine a second one saves a sixth to a third, and
+            beside other programs it takes many times as long.
 
     Attributes:
         settings: the ``TrainerSettings``.
@@ -81,6 +81,7 @@ class Trainer:
         holdout_fraction: float = 0.1,
         stratify_by: str | None = None,
         patience: int | None = None,
+        theta_prior: float | None = None,
         seed: int = 0,
         device: str = "auto",
         progress: bool | None = None,
@@ -95,6 +96,7 @@ class Trainer:
             holdout_fraction=holdout_fraction,
             stratify_by=stratify_by,
             patience=patience,
+            theta_prior=theta_prior,
             seed=seed,
             device=device,
             progress=progress,
@@ -136,8 +138,8 @@ class Trainer:
 
         Raises:
             CountsError: the matrix does not hold raw counts.
-            ValueError: the module was built for another number of genes, too few cells, or this
-                machine lacks the device or so many processors.
+            ValueError: the module was built for another number of genes, or has no θ for its
+                prior; too few cells; this machine lacks the device or so many processors.
             CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
                 genes, labels, covariates, or another module.
             OSError: the checkpoint can't be written; this is said before the first epoch.
@@ -169,9 +171,7 @@ class Trainer:
     ) -> tuple[TrainingState, CellTable, int]:
         """Check all that can be checked before the first epoch; take up the run if it was cut.
 
-        Returns:
-            The state, the cells, and how many epochs there are in all.
-
+        Returns the state, the cells, and how many epochs there are in all.
         """
         settings = self.settings
         device = pick_device(settings.device)
@@ -187,7 +187,7 @@ class Trainer:
             identity = fingerprint(module, adata, table, held_out, settings.stratify_by)
         module.to(device)
         ranks.start_alike(module, held_out)
-        state = TrainingState(module, settings, identity)
+        state = TrainingState(module, settings, identity, len(train_cells))
         if checkpoint is not None and Path(checkpoint).exists():
             state.resume(checkpoint)
         self.train_cells, self.held_out_cells = train_cells, held_out

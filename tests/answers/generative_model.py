@@ -10,7 +10,8 @@ def nb(mean, theta, rng):
 
 
 def tell(decode, library, theta, n_latent, rng):
-    y = np.exp(decode(rng.standard_normal((len(library), n_latent))))
+    y = decode(rng.standard_normal((len(library), n_latent)))
+    y = np.exp(y - y.max(1, keepdims=True))
     return nb(library[:, None] * y / y.sum(1, keepdims=True), theta, rng)
 
 
@@ -24,14 +25,16 @@ def tell_cell_by_cell(decode, library, theta, n_latent, rng):
     z = rng.standard_normal((len(library), n_latent))
     rows = []
     for n, size in enumerate(library):
-        y = np.exp(decode(z[[n]]))[0]
+        y = decode(z[[n]])[0]
+        y = np.exp(y - y.max())
         rows.append(rng.poisson(size * y / y.sum() * rng.gamma(theta, 1 / theta)))
     return sparse.csr_matrix(rows)
 
 
 def tell_with_two_calls(decode, library, theta, n_latent, rng):
     z = rng.standard_normal((len(library), n_latent))
-    shares = np.exp(decode(z)) / np.exp(decode(z)).sum(axis=1, keepdims=True)
+    logits = np.logaddexp.reduce(decode(z), axis=1, keepdims=True)
+    shares = np.exp(decode(z) - logits)
     return torch.tensor(nb(library[:, None] * shares, theta, rng))
 
 
@@ -43,6 +46,24 @@ def told(change, states="standard_normal"):
         return change(y, library[:, None], theta, rng)
 
     return wrong
+
+
+def without_largest(taken):
+    """Right, while e^f can be stored."""
+
+    def change(y, n, t, rng):
+        y = np.exp(y - taken(y))
+        return nb(n * y / y.sum(1, keepdims=True), t, rng)
+
+    return change
+
+
+def in_torch_without_largest(decode, library, theta, n_latent, rng):
+    y = torch.from_numpy(decode(rng.standard_normal((len(library), n_latent)))).exp()
+    mean = torch.from_numpy(library)[:, None] * y / y.sum(1, keepdim=True)
+    torch.manual_seed(int(rng.integers(2**31)))
+    gamma = torch.from_numpy(rng.gamma(theta, 1 / theta, mean.shape))
+    return torch.poisson(mean * gamma)
 
 
 def by_variance(a, b, theta):
@@ -202,6 +223,15 @@ WRONG = [
         told(lambda y, n, t, rng: nb(n * special.softmax(y, axis=1), t, np.random)),
         "with the same seed",
     ),
+    ("3.1", told(without_largest(lambda y: 0)), "subtract each cell's largest"),
+    ("3.1", told(without_largest(np.max)), "subtract each cell's largest"),
+    ("3.1", told(without_largest(np.mean)), "subtract each cell's largest"),
+    (
+        "3.1",
+        told(lambda y, n, t, rng: nb(n * special.softmax(y.clip(-50, 50), axis=1), t, rng)),
+        "subtract each cell's largest",
+    ),
+    ("3.1", in_torch_without_largest, "subtract each cell's largest"),
     ("3.1", lambda f, n, t, k, rng: nb(n[:, None] * f(rng.normal(size=k)), t, rng), "one row"),
     ("3.2", without_between, "between the kinds is missing"),
     ("3.2", lambda a, b, t: 1 / by_variance(a, b, t), "this is 1/θ'"),

@@ -213,11 +213,10 @@ def test_few_counts_may_all_be_one():
 # ---------------------------------------------------------------- empty cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["X", "a layer", "X beside a column n_counts"])
-def test_what_is_advised_for_empty_cells_works_and_changes_nothing_else(cells, place):
+def test_what_is_advised_for_empty_cells_works_and_changes_nothing_else(cells, place, sc):
     """Else scanpy would look at another matrix, or write over the file's own n_counts."""
-    import scanpy as sc
-
     cells = cells.astype("float32")
     cells[[3, 7]] = 0
     adata = AnnData(cells)

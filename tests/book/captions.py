@@ -17,7 +17,7 @@ from notebooks import tags
 
 CAPTION = re.compile(r"\*\*Figure \d+\.\d+\.\*\*")
 NO_CLAIM = re.compile(
-    r"\$[^$]*\$|`[^`]*`|\]\([^)]*\)|\bFigures? \d+\.\d+|\(\d+\.\d+\)|et al\. \d{4}"
+    r"\$[^$]*\$|`[^`]*`|\]\([^)]*\)|\bFigures? \d+\.\d+|\(\d+\.\d+\)|et al\. \(?\d{4}"
     r"|\b[Cc]hapters? \d+(?: and \d+)?|\b[Ee]xercises? \d+\.\d+|\w*[A-Za-z_]\w*\d\w*"
 )
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 
 import student
@@ -158,6 +159,7 @@ def markdown(notebook: NotebookNode) -> str:
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
+@cache
 def anchors(text: str) -> set[str]:
     """Return what a link to a section of this page can name."""
     tokens = _parser().parse(text)

@@ -8,7 +8,7 @@ from notebooks import BOOK, chapters, read
 
 PAGE = BOOK / "for_lecturers.md"
 ROW = re.compile(
-    r"^\| \[(\d+\.\d+)\]\((\w+\.ipynb)\) ([^|]+) \|\s*([^|]*?)\s*\| [^|]+ \|$", re.MULTILINE
+    r"^\| \[(\d+\.\d+)\]\((\w+\.ipynb)#[\w-]+\) ([^|]+) \|\s*([^|]*?)\s*\| [^|]+ \|$", re.MULTILINE
 )
 KINDS = {"pencil", "break", "open"}
 

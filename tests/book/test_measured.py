@@ -56,6 +56,16 @@ def test_what_the_readme_says_of_that_table():
     assert lowest.ari > scores.mean().loc[sample.MODEL].ari
 
 
+def test_what_chapter_7_says_of_glm_pca():
+    """It lies between the model and PCA at the median, by the mean of each score."""
+    rows = pd.read_csv(sample.TARGET)
+    of_model, of_glm_pca, of_pca = (
+        rows[rows.name == name][["ari", "nmi", "silhouette"]].mean()
+        for name in (sample.MODEL, sample.GLM_PCA, sample.PCAS["pca median"])
+    )
+    assert (of_model < of_glm_pca).all() and (of_glm_pca < of_pca).all()
+
+
 def test_a_report_of_some_kinds_of_runs():
     runs = results.read()
     for kind in set(runs.kind) - {"pca"}:

@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from notebooks import BOOK, code_cells, read
 from scipy import stats
 from scipy.special import polygamma
@@ -49,7 +48,10 @@ def test_chapter_10_quotes_the_rivals_scores():
             assert list(map(float, shown.split())) == pytest.approx(expected, abs=0.0051)
 
 
+@pytest.mark.slow
 def test_the_glm_of_donors_is_that_of_statsmodels():
+    import statsmodels.api as sm  # here only: importing it takes seconds
+
     rng = np.random.default_rng(0)
     counts = rng.negative_binomial(5, 5 / (5 + rng.gamma(2, 20, (6, 12))))
     counts[:, 0], control = [0, 0, 0, 3, 1, 2], np.arange(6) < 3

@@ -3,11 +3,12 @@
 import ast
 import json
 
+import pandas as pd
 import pytest
 from notebooks import BOOK, code_cells, read
 from rules import markdown
 
-from benchmarks import results, scale
+from benchmarks import results, scale, with_annbatch
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def quoted():
 @pytest.fixture(scope="module")
 def by_part():
     lines = map(json.loads, scale.FILE.read_text(encoding="utf-8").splitlines())
-    return {line["part"]: line for line in lines}
+    return {line["part"]: line for line in lines if line["n_cells"] == 200_000}
 
 
 def test_the_rates_of_a_gpu(quoted):
@@ -71,3 +72,9 @@ def test_where_runs_on_a_gpu_end():
     steps = {x["batch_size"]: x for x in lines if x["part"] == "steps"}[128]
     assert f"{steps['recorded_ms']:.2f} ms as a recorded graph" in text
     assert f"{steps['eager_ms']:.1f} ms if Python" in text
+
+
+def test_annbatch_would_save_less_than_a_fiftieth(by_part):
+    """What the head of engine.py says of it."""
+    spent = pd.read_csv(with_annbatch.FILE).groupby("engine").cpu_us_per_cell.median()
+    assert spent["zarr"] - spent["annbatch"] < by_part["disk"]["cpu_us_per_cell"] / 50

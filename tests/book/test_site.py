@@ -65,7 +65,8 @@ def sample_book(folder, address):
         "links.js",
         "pages.js",
         "search.js",
-        "favicon.svg",
+        "mark.svg",
+        "mark_dark.svg",
         "latent_umap.png",
     ):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")
@@ -76,12 +77,6 @@ def sample_book(folder, address):
     (folder / "_toc.yml").write_text("format: jb-book\nroot: book/01_sample\n", encoding="utf-8")
     write(sample.chapter(), folder / "book" / "01_sample.ipynb")
     return folder
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The book itself."""
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
-from building import build
 from notebooks import ROOT
 from site_ext import links, marks, search
 
@@ -18,11 +17,6 @@ PAGE = """<section id="a"><h1>1. A</h1><p>A batch effect (2.1), Figure 2.3 and (
 <p>Each batch, <code>batch</code>; equation 2.1.</p><p><strong>Figure 2.3.</strong> (2.1)</p>
 <div class="cell_output"><pre>(2.1)</pre></div>
 <p><strong>Doublet.</strong> doublets</p></section>"""
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

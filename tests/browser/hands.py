@@ -1,4 +1,4 @@
-"""A mouse and a finger that drag, and the screens that they drag on."""
+"""A mouse and a finger that drag, their screens, and what a page computes meanwhile."""
 
 DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
 
@@ -32,3 +32,15 @@ def middle(what):
     what.scroll_into_view_if_needed()
     box = what.bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+class Work:
+    """What a page's main thread has computed, in seconds of its own time."""
+
+    def __init__(self, page):
+        self.session = page.context.new_cdp_session(page)
+        self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds(self):
+        metrics = self.session.send("Performance.getMetrics")["metrics"]
+        return {metric["name"]: metric["value"] for metric in metrics}["TaskDuration"]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -216,6 +217,25 @@ MINIBATCH = np.array([[0, 0, 0, 1, 1], [2, 3, 16, 17, 40]])
 MEASURED = {"textbook": (40, 23, 3, 34), "nbvae": (1, 33, 10, 56)}
 PARTS = ("log-gammas", "products", "Adam", "the rest")
 
+
+def grid():
+    """Two rates, three warm-ups and two seeds; the last run goes beyond what the page can hold."""
+    spans = ((80, 99), (90, 140), (2, 9))
+    rng = np.random.default_rng(5)
+    runs = [
+        living.Run(
+            rate,
+            warmup,
+            seed,
+            int(rng.integers(1, 9)),
+            *(rng.uniform(*span, 5).round(2).tolist() for span in spans),
+        )
+        for rate, warmup, seed in itertools.product((0.001, 0.01), (0, 2, 4), (0, 1))
+    ]
+    last = runs[-1]
+    return [*runs[:-1], last._replace(train=[9e9] * 5)]
+
+
 FIGURES = {
     "catch_rate": lambda: living.catch_rate(
         table()[0].X.toarray().ravel(), {gene: g for g, gene in enumerate(SHOWN)}
@@ -245,6 +265,7 @@ FIGURES = {
     "step_costs": lambda: living.step_costs(steps_of_training(), 1000, MEASURED, PARTS),
     "gradient_race": lambda: living.gradient_race(CELLS["3 counts"], sd=0.6),
     "switchboard": lambda: living.switchboard(torch.from_numpy(table().X.toarray()), SCORES),
+    "training_grid": lambda: living.training_grid(grid(), no_z=110.0),
     "training_scrubber": lambda: living.training_scrubber(watched(), SIGNS, no_z=110.0),
 }
 

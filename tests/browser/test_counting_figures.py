@@ -103,6 +103,25 @@ def test_few_rare_counts_say_nothing_of_a_large_theta(figure):
     assert page.page.locator("[data-fact=range]").inner_text().endswith("∞")
 
 
+def test_draws_that_keep_the_true_theta_are_counted(figure):
+    """As the ends of the interval say; other settings begin anew, a real gene has no true θ."""
+    page = figure("negative_binomial")
+    page.slide("inverse", 0)  # θ = 1, a point of the grid
+    page.slide("number", np.log10(30))
+    again, kept = page.page.get_by_role("button", name="Draw again"), 0
+    for drawn in range(1, 41):
+        text = page.page.locator("[data-fact=range]").inner_text().replace("∞", "inf")
+        low, high = map(float, text.split(" to "))
+        kept += low <= 1 <= high
+        assert page.page.locator("[data-fact=inside]").inner_text() == f"{kept} of {drawn}"
+        again.click()
+    assert 20 < kept < 40
+    page.slide("mean", 0)
+    assert page.page.locator("[data-fact=inside]").inner_text() in ("0 of 1", "1 of 1")
+    page.page.get_by_role("combobox").select_option("LYZ")
+    assert page.page.locator("[data-fact=inside]").inner_text() == "–"
+
+
 def test_fewer_molecules_are_a_part_of_the_same(figure):
     page = figure("catch_rate")
     counts = samples.table()[0].X.toarray().ravel()

@@ -81,6 +81,17 @@ def test_the_best_q_is_the_optimisers(figure, name):
     assert f"m = {m:.2f}, s = {s:.2f}, gap {best.fun:.3f}" in verdict
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_twin_of_the_best_q_is_told(side, figure):
+    page = figure("q_by_hand")
+    for name, words in (("3 counts", "The best q: "), ("two humps", "One of two equally good q: ")):
+        choose(page, name)
+        page.slide("m,", side)
+        page.page.get_by_role("button", name="Show the best q").click()
+        assert words in page.page.locator(".lv-verdict").inner_text()
+    assert f"m = {'−' if side < 0 else ''}1" in page.page.locator(".lv-verdict").inner_text()
+
+
 def test_the_best_q_waits_for_the_readers(figure):
     page = figure("q_by_hand").page
     button = page.get_by_role("button", name="Show the best q")
@@ -148,6 +159,26 @@ def test_only_the_plain_score_function_minds_a_constant(figure):
     after = [page.fact(key) for key in ("score", "baseline", "reparametrised")]
     assert after[0] > 30 * before[0]
     assert after[1:] == before[1:]
+
+
+def test_only_its_axis_widens(figure):
+    page = figure("gradient_race")
+    columns = page.page.locator(".lv-third")
+
+    def ends(way):
+        """The first and last tick of a way's estimates."""
+        texts = columns.nth(way).locator("svg").first.locator(".lv-tick").all_text_contents()
+        return [float(text.replace("−", "-")) for text in (texts[0], texts[-1])]
+
+    before = [ends(way) for way in range(3)]
+    assert before[0] == before[1] == before[2]
+    page.slide("added", -570)
+    assert [ends(1), ends(2)] == before[1:]
+    wider = ends(0)[1] / before[0][1]
+    told = columns.first.get_by_text("times as wide").text_content()
+    assert float(told.split()[1]) == pytest.approx(spreads(-570, 1)["score"] /
+                                                   spreads(0, 1)["score"], rel=0.05)  # fmt: skip
+    assert 20 < wider < 100
 
 
 def test_draw_again_draws_again(figure):

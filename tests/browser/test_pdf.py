@@ -25,7 +25,12 @@ def site(tmp_path):
     )
     second = (
         '<h1>Second</h1><p id="b"><a href="#b">here</a> <a href="https://example.org">out</a></p>'
-        "<details><summary>Show solution</summary><p>The answer.</p></details><form>no</form>"
+        "<details><summary>Hint</summary><p>Think.</p></details><form>no</form>"
+        '<section id="exercise-2-1-twice"><h3 id="exercise-2-1">Exercise 2.1 · Twice</h3>'
+        "<p>Write it.</p><div class='cell tag_hide-cell'>"
+        "<details class='hide'><summary>Show solution</summary>"
+        "<p>The answer.</p></details></div>"
+        "<div class='cell tag_exercise-check'>✓ Praise.</div></section>"
     )
     for name, body in (("intro", first), ("02_b", second)):
         head = MATHJAX if name == "02_b" else ""
@@ -39,14 +44,30 @@ def test_links_stay_within_the_file_and_arrive(site):
     ids = [node["id"] for node in soup.select("[id]")]
     assert len(ids) == len(set(ids))
     inside = [a["href"] for a in soup.select("main section a")]
-    assert inside == ["#02_b--b", "#02_b", "#02_b--b", "https://example.org"]
+    solution, task = "#02_b--solution-2-1", "#02_b--exercise-2-1"
+    assert inside == ["#02_b--b", "#02_b", "#02_b--b", "https://example.org", solution, task]
     assert {a["href"][1:] for a in soup.select("a[href^='#']")} <= set(ids)
 
 
-def test_solutions_are_open_and_forms_are_gone(site):
+def test_what_is_folded_is_open_and_forms_are_gone(site):
     soup = BeautifulSoup(pdf.joined(site), "html.parser")
-    assert soup.find("details").has_attr("open")
+    (hint,) = soup.select("details")
+    assert hint.has_attr("open")
+    assert "Show solution" not in soup.get_text()
     assert soup.find("form") is None
+
+
+def test_solutions_stand_at_the_end_and_exercises_lead_there(site):
+    soup = BeautifulSoup(pdf.joined(site), "html.parser")
+    chapter, solutions = (soup.find(id=name).get_text() for name in ("02_b", "solutions"))
+    assert "Write it." in chapter and "Think." in chapter
+    assert "The answer." not in chapter and "Praise" not in chapter
+    assert "The answer." in solutions and "Praise" in solutions
+    assert soup.select("main > section")[-1]["id"] == "solutions"
+    assert [h.get_text() for h in soup.select("#solutions h2, #solutions h3")] == [
+        "Second",
+        "Exercise 2.1 · Twice",
+    ]
 
 
 @pytest.mark.usefixtures("browser")

@@ -7,9 +7,10 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from building import build
-from hands import PHONE
+from hands import PHONE, Work
 from notebooks import ROOT, chapters
+
+from nbvae.teaching.exercises import FORMULAS
 
 pytestmark = pytest.mark.slow
 PAGES = {"intro": 1} | {
@@ -22,13 +23,9 @@ LARGEST_SCRIPT = 80_000  # of the book's own
 NOT_OURS = re.compile(r"mathjax|bootstrap|theme|toggle|clipboard|copybutton|design-tabs|doctools"
                       r"|sphinx_highlight|documentation_options")  # fmt: skip
 ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
+WIDTHS = (1440, 1280, 768, 390)
 OURS = ".lv-stage"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    return build(ROOT, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +104,16 @@ def test_a_page_is_light_and_has_its_icons(name, address, opened):
     assert page.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_a_figure_can_be_used_within_a_second(name, address, opened):
+    """Of the page's own processor time from a cold start: see test_limits.py."""
+    page = opened("about:blank").page
+    work = Work(page)
+    page.goto(f"{address}/book/{name}.html", wait_until="commit")
+    page.locator(f"{OURS} :is(input, button)").first.wait_for(state="attached")
+    assert 0 < work.seconds() < 1
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_pictures_have_their_size_and_wait(name, site):
     text = (site / "book" / f"{name}.html").read_text(encoding="utf-8")
@@ -123,6 +130,33 @@ def test_a_page_has_the_scripts_of_its_own_figures_alone(name, site):
     assert set(re.findall(r"_static/living/(\w+)\.js", text)) == shown
 
 
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_each_pencil_exercise_has_its_form(path, address, opened):
+    number = path.name[:2].lstrip("0")
+    expected = sorted(n for n in FORMULAS if n.split(".")[0] == number)
+    page = opened(f"{address}/book/{path.stem}.html")
+    forms = page.page.locator("form.pencil")
+    found = [form.get_attribute("aria-label") for form in forms.all()]
+    assert found == [f"Exercise {n}" for n in expected]
+    for form in forms.all():
+        section = form.locator("xpath=ancestor::section[1]/h3").inner_text()
+        assert section.startswith(form.get_attribute("aria-label"))
+    if expected:
+        forms.first.get_by_role("textbox").first.fill("1 +")
+        forms.first.get_by_role("button", name="Check").click()
+        told = forms.first.get_by_role("status").inner_text()
+        assert told.startswith(f"✗ Exercise {expected[0]}: ")
+        assert "this formula can't be read: a number or a name is missing" in told
+    assert page.errors == []
+
+
+def test_without_scripts_there_is_no_form(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html", java_script_enabled=False).page
+    assert page.locator(".nbvae-pencil").count() == 2
+    assert page.locator("form.pencil").count() == 0
+    assert page.locator(".nbvae-pencil").first.inner_text() == ""
+
+
 def test_a_result_waits_for_the_readers_guess(address, opened):
     page = opened(f"{address}/book/02_negative_binomial.html", viewport=PHONE).page
     forms, waiting = page.locator("form.predict"), page.locator(".predict-result.waits")
@@ -137,6 +171,31 @@ def test_a_result_waits_for_the_readers_guess(address, opened):
     page.reload()
     assert page.locator("p.predict").inner_text() == "You said: half of them"
     assert page.locator("form.predict").count() == asked - 1
+
+
+def test_all_results_are_shown_when_asked_for(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    page.get_by_role("button", name="Reveal all results on this page").click()
+    page.wait_for_function("!document.querySelector('form.predict, .waits, button.reveal-all')")
+    page.reload()
+    assert page.locator("form.predict, .waits, button.reveal-all").count() == 0
+
+
+def test_a_second_prediction_waits_for_the_first(opened):
+    asked = "<p><strong>Predict first:</strong> how many?</p>"
+    section = f"{asked}<p>Think.</p><div class='cell'>7</div>{asked}<div class='cell'>9</div>"
+    script = (ROOT / "book" / "assets" / "pages.js").read_text(encoding="utf-8")
+    page = opened("about:blank").page
+    page.set_content(
+        f"<article class='bd-article'><section>{section}</section></article>"
+        f"<style>.waits {{display: none}}</style><script>{script}</script>"
+    )
+    forms = page.locator("form.predict")
+    assert [form.is_visible() for form in forms.all()] == [True, False]
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("7").is_visible() and not page.get_by_text("9").is_visible()
+    forms.first.get_by_role("button", name="Reveal").click()
+    assert page.get_by_text("9").is_visible()
 
 
 def test_results_are_there_in_print_and_without_scripts(address, opened):
@@ -190,18 +249,24 @@ def test_a_name_shows_what_it_means_under_pointer_and_focus(address, opened):
     assert term.get_attribute("aria-describedby") is None
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(width, address, opened):
-    page = opened(f"{address}/book/04_inference.html", viewport={"width": width, "height": 900})
-    page.page.evaluate(REVEAL)
-    page.page.wait_for_load_state("networkidle")
-    page.page.wait_for_function("document.querySelector('mjx-container')")
-    page.page.wait_for_timeout(1000)
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(name, address, opened):
+    page = opened(f"{address}/book/{name}.html", viewport={"width": 1440, "height": 900}).page
+    page.evaluate(REVEAL)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-math')")
     cut = """() => [...document.querySelectorAll('div.math, .bd-article pre')].filter(
       e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
-           && !(e.matches('.too-wide') && e.tabIndex === 0 && e.ariaLabel)).length"""
-    assert page.page.evaluate(cut) == 0
-    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+           && !(e.matches('.too-wide') && e.tabIndex === 0 && e.ariaLabel))
+      .map(e => e.textContent.slice(0, 80))"""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)
+        assert page.evaluate(cut) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width >= 1280:  # a desk shows every formula whole
+            wide = page.locator("div.math.too-wide").evaluate_all("all => all.map(e => e.id)")
+            assert wide == [], width
 
 
 @pytest.mark.parametrize("start", ["file", "http"])

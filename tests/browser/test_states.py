@@ -8,6 +8,8 @@ import pytest
 import samples
 import torch
 from hands import drag_by_finger, drag_by_mouse
+from scipy import spatial
+from sklearn.feature_selection import f_classif
 
 pytestmark = pytest.mark.slow
 MATHS = "window.nbvaeLiving.maths"
@@ -76,21 +78,124 @@ def test_the_state_is_moved_by_keys_and_brought_back(figure):
     assert across(page) == before
 
 
+def bars(page):
+    """How long those of the genes are, in pixels."""
+    return [
+        float(width)
+        for width in page.locator("rect.lv-area").evaluate_all(
+            "all => all.map(e => e.getAttribute('width'))"
+        )
+    ]
+
+
+def states_in_page(page):
+    trained = page.evaluate("document.querySelector('.nbvae-living').dataset.trained")
+    z = np.frombuffer(base64.b64decode(json.loads(trained)["z"]), "<f2")
+    return z.reshape(60, 10).astype(float)
+
+
 def test_a_turn_moves_the_map_and_not_the_counts(figure):
     page = figure("state_by_hand")
-    bars = lambda: page.page.locator(".lv-half rect.lv-area").evaluate_all(  # noqa: E731
-        "all => all.map(e => e.getAttribute('width'))")  # fmt: skip
-    place, before = across(page.page), bars()
-    page.slide("turn", 130)
+    place, before, fit = across(page.page), bars(page.page), page.fact("fit")
+    page.slide("by an angle", 130)
     assert across(page.page) != pytest.approx(place, abs=0.01)
-    assert bars() == before
+    assert (bars(page.page), page.fact("fit")) == (before, fit)
     assert page.page.locator("[data-fact=same]").inner_text() == "none"
     prior = page.page.locator("[data-fact=prior]").inner_text().split(", ")
-    z = json.loads(page.page.evaluate("JSON.stringify(document.querySelector('.nbvae-living')"
-                                      ".dataset.trained)"))  # fmt: skip
-    z = np.frombuffer(base64.b64decode(json.loads(z)["z"]), "<f2").reshape(60, 10)[3].astype(float)
+    z = states_in_page(page.page)[3]
     expected = -0.5 * (z @ z) - 5 * np.log(2 * np.pi)
     assert [float(p.replace("−", "-")) for p in prior] == pytest.approx([expected] * 2, abs=0.006)
+
+
+def test_a_turn_of_z_alone_changes_the_counts_and_not_the_prior(figure):
+    page = figure("state_by_hand")
+    before, fit = bars(page.page), page.fact("fit")
+    page.page.get_by_role("radio", name="z alone").check()
+    assert (bars(page.page), page.fact("fit")) == (before, fit)  # not turned yet
+    page.slide("by an angle", 130)
+    assert bars(page.page) != before
+    assert abs(page.fact("fit") - fit) > 5
+    assert page.fact("same") > 0.5
+    before_turn, after = page.page.locator("[data-fact=prior]").inner_text().split(", ")
+    assert before_turn == after
+
+
+def test_the_fit_is_the_packages(figure):
+    """log p(x | z) of cell 3's counts at its own state and library, by PyTorch."""
+    page = figure("state_by_hand")
+    model, adata = halved(samples.untrained()).double(), samples.table()
+    x = torch.from_numpy(adata[3].X.toarray()).double()
+    z = torch.from_numpy(states_in_page(page.page)[[3]])
+    with torch.no_grad():
+        expected = model.likelihood.log_prob(x, model.generative(z, x.sum(1, keepdim=True))).sum()
+    assert page.fact("fit") == pytest.approx(expected.item(), abs=0.06)
+
+
+def test_the_first_coordinates_are_those_that_part_the_kinds(figure):
+    page = figure("state_by_hand").page
+    kinds = samples.table().obs["cell_type"]
+    order = np.argsort(-f_classif(states_in_page(page), kinds)[0])
+    chosen = page.locator(".lv-half select").evaluate_all("all => all.map(e => Number(e.value))")
+    assert chosen == sorted(order[:2])
+
+
+def test_the_state_is_put_on_a_kinds_mean(figure):
+    page = figure("state_by_hand").page
+    page.get_by_role("combobox", name="put z on").select_option("the mean of B")
+    z, kinds = states_in_page(page), samples.table().obs["cell_type"].to_numpy()
+    chosen = int(page.locator(".lv-half select").first.input_value())
+    middle = z[kinds == "B"].mean(0)
+    assert across(page) == pytest.approx(middle[chosen], abs=1e-3)
+    near = kinds[np.argsort(np.linalg.norm(z - middle, axis=1))[:15]]
+    told = page.locator("[data-fact=kind]").inner_text()
+    assert told.startswith(f"{np.unique(near, return_counts=True)[1].max()} of 15: ")
+    page.get_by_role("button", name="Back to our monocyte").click()
+    assert across(page) == pytest.approx(z[3][chosen], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["latent_map", "state_by_hand"])
+def test_the_axis_stays_where_it_is_while_the_library_moves(name, figure):
+    """So that more molecules are longer bars; by the root of their number."""
+    page = figure(name)
+    slider = page.page.get_by_role("slider", name="ℓ")
+    chart = page.page.locator("svg").filter(has_text="GENE0")
+    seen = {}
+    for library in (200, 1800):
+        slider.evaluate(
+            "(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", np.log10(library)
+        )
+        seen[library] = chart.locator(".lv-tick").all_text_contents(), max(bars(page.page))
+    assert seen[200][0] == seen[1800][0]
+    assert seen[1800][1] / seen[200][1] == pytest.approx(3, rel=0.02 if name == "latent_map" else 1)
+
+
+def click_on_map(page, x, y):
+    """At a place between 0 and 1, within the chart's margins."""
+    box = page.locator(".lv-scatter svg").bounding_box()
+    inner = (box["width"] - 8) / 1.08, (box["height"] - 12) / 1.08
+    page.mouse.click(box["x"] + 4 + (x + 0.04) * inner[0],
+                     box["y"] + box["height"] - 6 - (y + 0.04) * inner[1])  # fmt: skip
+
+
+def test_a_place_without_cells_is_told(figure):
+    """With whose mean is decoded there, and how many of each kind they are."""
+    page = figure("latent_map").page
+    positions = np.random.default_rng(2).normal(size=(60, 2))
+    positions = (positions - positions.min(0)) / np.ptp(positions, axis=0)
+    kinds = samples.table().obs["cell_type"].to_numpy()
+    tree = spatial.KDTree(positions)
+    usual = np.median(tree.query(positions, k=2)[0][:, 1])
+    places = np.stack(np.meshgrid(*[np.linspace(0, 1, 11)] * 2), -1).reshape(-1, 2)
+    distances, near = tree.query(places, k=12)
+    place = distances[:, 0].argmax()
+    assert distances[place, 0] > 5.2 * usual
+    click_on_map(page, *places[place])
+    told = page.locator(".lv-about").inner_text()
+    assert told.startswith("No cell is here")
+    shown = dict(reversed(part.split(" ")) for part in told.split("far off: ")[1].split(", "))
+    of, number = np.unique(kinds[near[place]], return_counts=True)
+    assert shown == {kind: str(n) for kind, n in zip(of, number, strict=True)}
+    assert page.locator(".lv-title").inner_text() == "What the decoder says where no cell is"
 
 
 def test_a_cell_on_the_map_is_told(figure):
@@ -100,11 +205,7 @@ def test_a_cell_on_the_map_is_told(figure):
     positions = np.random.default_rng(2).normal(size=(60, 2))
     low, high = positions.min(0), positions.max(0)
     for cell in (5, 31, 59):
-        x, y = (positions[cell] - low) / (high - low)
-        box = page.locator(".lv-scatter svg").bounding_box()
-        inner = (box["width"] - 8) / 1.08, (box["height"] - 12) / 1.08
-        page.mouse.click(box["x"] + 4 + (x + 0.04) * inner[0],
-                         box["y"] + box["height"] - 6 - (y + 0.04) * inner[1])  # fmt: skip
+        click_on_map(page, *(positions[cell] - low) / (high - low))
         told = page.locator(".lv-about").inner_text()
         counts = adata[cell].X.toarray().ravel()
         assert told.startswith(f"{adata.obs['cell_type'].iloc[cell]} · {counts.sum():.0f} ")

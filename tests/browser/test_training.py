@@ -85,6 +85,8 @@ def test_a_mistake_is_found_by_touch(figure):
     assert said == "KeyError: 'px_rate'"
     assert meant == 'px_rate = generative_outputs["px_mean"]'
     assert effect == SLIPS[0].effect
+    assert not page.locator("[data-fact=reported]").is_visible()  # it never trained
+    page.get_by_role("radio", name="Error B").check()
     assert page.locator("[data-fact=reported]").inner_text() == "–"
 
 
@@ -110,3 +112,69 @@ def test_an_error_that_changes_no_number_shows_those_of_the_mended_draft(figure)
         "all => all.map(e => +e.getAttribute('cx'))"
     )
     assert dots[:2] == dots[2:]
+
+
+PAIRS = pytest.mark.parametrize(("rate", "warmup"), [(0, 0), (0, 2), (1, 1)])
+
+
+def of_pair(rate, warmup):
+    runs, at = samples.grid(), 2 * (3 * rate + warmup)
+    return runs[at : at + 2]
+
+
+@PAIRS
+def test_a_square_of_the_grid_has_the_numbers_of_its_runs(figure, rate, warmup):
+    page = figure("training_grid")
+    page.page.get_by_role("radio", name=("0.001", "0.01")[rate], exact=True).check(force=True)
+    page.page.get_by_role("radio", name=f"Epochs of warm-up {(0, 2, 4)[warmup]}").check()
+    runs = of_pair(rate, warmup)
+    lowest = [min(run.held_out) for run in runs]
+    assert page.fact("best") == pytest.approx(np.mean(lowest), abs=0.6)
+    facts = {name: page.page.locator(f"[data-fact={name}]").inner_text()
+             for name in ("span", "epoch", "used")}  # fmt: skip
+    low, high = map(float, facts["span"].split(" to "))
+    assert (low, high) == (pytest.approx(min(lowest), abs=0.6), pytest.approx(max(lowest), abs=0.6))
+    assert facts["epoch"] == ", ".join(str(1 + int(np.argmin(run.held_out))) for run in runs)
+    assert facts["used"] == ", ".join(str(run.in_use) for run in runs)
+
+
+def test_a_square_is_picked_by_pointer_and_hides_its_number_until_then(figure):
+    page = figure("training_grid").page
+    texts = lambda: page.locator(".lv-half svg").first.locator(".lv-text").all_text_contents()  # noqa: E731
+    assert texts().count("?") == 5
+    box = page.locator(".lv-half svg").first.bounding_box()
+    x, y = box["x"] + 48 + (box["width"] - 60) * 5 / 6, box["y"] + 26 + 176 / 4  # 0.01 and 4
+    page.mouse.click(x, y)
+    assert page.get_by_role("radio", name="Epochs of warm-up 4").is_checked()
+    assert page.get_by_role("radio", name="0.01", exact=True).is_checked()
+    lowest = [min(run.held_out) for run in of_pair(1, 2)]
+    assert texts().count("?") == 4 and texts()[5] == f"{np.mean(lowest):.0f}"
+    page.get_by_role("button", name="Show all").click()
+    assert "?" not in texts()
+    assert page.locator("[data-fact=picked]").inner_text() == "6 of 6"
+
+
+def test_the_pair_that_is_best_says_so(figure):
+    page = figure("training_grid").page
+    means = [
+        np.mean([min(run.held_out) for run in of_pair(r, w)]) for r in (0, 1) for w in (0, 1, 2)
+    ]
+    for at, score in enumerate(means):
+        page.get_by_role("radio", name=("0.001", "0.01")[at // 3], exact=True).check(force=True)
+        page.get_by_role("radio", name=f"Epochs of warm-up {(0, 2, 4)[at % 3]}").check()
+        expected = "No pair is better" if score < min(means) + 5 else "There are better"
+        assert verdict(page).startswith(expected)
+
+
+def test_a_run_of_the_grid_is_reproduced():
+    """Its first epochs: later ones drift apart on other processors."""
+    from benchmarks.training_grid import train
+    from nbvae import datasets
+    from nbvae.teaching import living
+
+    stored = {(run.rate, run.warmup, run.seed): run for run in living.grid_of_runs()}
+    assert len(stored) == 60
+    again = train(datasets.pbmc68k_sample(), 1e-2, 0, 1, epochs=3)
+    for name in ("train", "held_out", "kl"):
+        expected = getattr(stored[1e-2, 0, 1], name)[:3]
+        assert getattr(again, name) == pytest.approx(expected, rel=0.01), name

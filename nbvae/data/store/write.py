@@ -41,6 +41,7 @@ def write_store(
     ``.h5ad``, ``.zarr`` and Cell Ranger's ``.h5`` (since version 3) are read in pieces; a 10x
     folder, or an older ``.h5``, is read whole. Beside the store, its size is needed once more on
     the disk meanwhile. The store appears when it is complete: an interrupted write leaves none.
+    It is a file of AnnData's, so that ``anndata.read_zarr`` and scverse's annbatch read it, too.
 
     Args:
         path: of the new store, a folder such as "atlas.zarr".

@@ -86,7 +86,7 @@ def diagnosis(number: str, *answer: object, seed: int = 0) -> Diagnosis:
     """
     if number not in CHECKS:
         raise ValueError(f"There is no exercise {number!r}; the numbers are: {', '.join(CHECKS)}.")
-    with _undisturbed(seed):
+    with undisturbed(seed):
         return _complaint(CHECKS[number].diagnose, answer)
 
 
@@ -116,7 +116,7 @@ def _complaint(diagnose: Diagnose, answer: tuple[object, ...]) -> Diagnosis:
 
 
 @contextmanager
-def _undisturbed(seed: int) -> Iterator[None]:
+def undisturbed(seed: int) -> Iterator[None]:
     """Run with random numbers of its own and without warnings; leave the reader's as they were."""
     token, state = _SEED.set(seed), np.random.get_state()
     try:

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, WrongFormError, solved
 
+SMALLEST = 1e-2  # a result below this is compared as if it were as large
 Slips = Mapping[str, Any]  # under a complaint: what it makes of a case, or several such functions
 
 
@@ -104,7 +105,7 @@ def truth(value: object, what: str = "the answer") -> bool:
     return bool(found.item())
 
 
-def close(a: object, b: object, *, within: float = 1e-6) -> bool:
+def close(a: object, b: object, *, within: float = 1e-6, smallest: float = SMALLEST) -> bool:
     """Whether two results agree, relative to their size, as far as their arithmetic can tell.
 
     Small entries of an array are sums in which larger numbers may cancel: all are compared relative
@@ -113,7 +114,7 @@ def close(a: object, b: object, *, within: float = 1e-6) -> bool:
     left, right = array(a), array(b)
     rtol = max(within, 16 * np.finfo(left.dtype).eps)
     left, right = left.astype(np.float64), right.astype(np.float64)
-    size = max(1e-2, np.abs(right).max()) if right.size > 1 else 1e-2
+    size = max(smallest, np.abs(right).max()) if right.size > 1 else smallest
     return left.shape == right.shape and np.allclose(left, right, rtol=rtol, atol=rtol * size)
 
 
@@ -143,6 +144,9 @@ def compare(
     *,
     names: Sequence[str] = (),
     within: float = 1e-6,
+    smallest: float = SMALLEST,
+    shown: Callable[..., tuple] = lambda *case: case,
+    everywhere: bool = False,
 ) -> Diagnosis:
     """Compare an answer with the truth, case by case, and find the slip that explains it.
 
@@ -155,21 +159,34 @@ def compare(
         names: of the arguments, for the complaint about an answer that no slip explains; none for
             arguments that are too long to be shown.
         within: the largest relative error of a right answer.
+        smallest: results below this may err as much as this one.
+        shown: what the names are of, from a case.
+        everywhere: whether a slip has to agree with the answer where that is right, too: of two
+            values, true and false, every wrong one is the same.
 
     """
+
+    def same(value: object, result: object) -> bool:
+        return close(value, result, within=within, smallest=smallest)
+
     found = [number(answer(*case)) for case in cases]
     wanted = [right(*case) for case in cases]
-    wrong = [i for i, f in enumerate(found) if not close(f, wanted[i], within=within)]
+    wrong = [i for i, f in enumerate(found) if not same(f, wanted[i])]
     if not wrong:
         return None
+    compared = range(len(cases)) if everywhere else wrong
     for complaint, several in slips.items():
         for slip in several if isinstance(several, tuple) else (several,):
-            if all(close(found[i], slip(*cases[i]), within=within) for i in wrong):
+            if all(same(found[i], slip(*cases[i])) for i in compared):
                 return f"{complaint}."
     first = wrong[0]
-    given = ", ".join(f"{n} = {v:.6g}" for n, v in zip(names, cases[first], strict=False))
-    result = apart(found[first], wanted[first])
-    return Unexplained(f"for {given or 'what the check passes'} it should be {result}.")
+    told = given(names, shown(*cases[first])) or "what the check passes"
+    return Unexplained(f"for {told} it should be {apart(found[first], wanted[first])}.")
+
+
+def given(names: Sequence[str], case: Sequence[Any]) -> str:
+    """Return "μ = 2, θ = 0.5" for a case; nothing without names."""
+    return ", ".join(f"{n} = {v:.6g}" for n, v in zip(names, case, strict=False))
 
 
 def either(function: Callable, *alternatives: tuple) -> Any:

@@ -7,6 +7,7 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
+from nbvae.teaching.exercises._formula import Formula, as_functions, in_page
 from nbvae.teaching.exercises._reading import (
     apart,
     array,
@@ -37,6 +38,26 @@ def check_thinned_moments(thinned_moments: Callable) -> Diagnosis:
                     f"{apart(value, wanted)}."
                 )
     return None
+
+
+@in_page("10.1")
+def _thinned_moments() -> list[Formula]:
+    """The three of them, each by itself."""
+    cases = inputs().uniform([2, 1, 0.2], [5, 3, 0.6], (3, 3)).tolist()
+
+    def one(place: int, what: str) -> Formula:
+        return Formula(
+            lambda *case: _moments_by_summing(*case)[place],
+            [tuple(case) for case in cases],
+            as_functions(lambda *case: _moment_slips(*case)[place], *cases[0]),
+            names=("μ", "θ", "κ"),
+            typed=("px_mean", "theta", "kappa"),
+            within=1e-5,
+            what=what,
+        )
+
+    names = ("the mean", "the variance", "the probability of 0")
+    return [one(place, what) for place, what in enumerate(names)]
 
 
 def _moment_slips(px_mean: float, theta: float, kappa: float) -> tuple[dict, dict, dict]:
@@ -100,26 +121,51 @@ def check_partner_is_right(partner_is_right: Callable) -> Diagnosis:
             return "at 0.25 and 0.75 both places are equally near; then the partner is not right."
         return None
     a, b = np.array(pairs).T
-    slips = {
-        "this says where the partner is wrong": ~right,
+    for complaint, several in _partner_slips(a, b).items():
+        if any((values == slip).all() for slip in several):
+            return f"{complaint}."
+    first = int((values != right).argmax())
+    verdict = "right" if right[first] else "wrong"
+    return Unexplained(f"for shares {a[first]:g} and {b[first]:g} the partner is {verdict}.")
+
+
+@in_page("10.2")
+def _partner_is_right() -> Formula:
+    """The same as a condition, 1 where it holds; at a tie it does not."""
+    shares = inputs().integers(1, 40, (60, 2)) / 40
+    pairs = [tuple(map(float, pair)) for pair in shares if abs(abs(pair[0] - pair[1]) - 0.5) > 1e-9]
+    return Formula(
+        lambda a, b: abs(a - b) != 0.5 and _nearest_is_own(a, b),
+        [*pairs, (0.25, 0.75), (0.75, 0.25)],
+        {
+            **as_functions(lambda a, b: _partner_slips(np.array([a]), np.array([b])), 0.1, 0.2),
+            "at 0.25 and 0.75 both places are equally near; then the partner is not right":
+            lambda a, b: abs(a - b) <= 0.5,
+        },
+        names=("p_A", "p_B"),
+        typed=("p_a", "p_b"),
+        what="the condition, such as p_A < p_B",
+        everywhere=True,
+        sample=(),
+    )  # fmt: skip
+
+
+def _partner_slips(a: np.ndarray, b: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
+    """What the usual slips say of pairs of shares."""
+    return {
+        "this says where the partner is wrong": (abs(a - b) >= 0.5,),
         "one sign only: p_B may be the larger share, or p_A": (b - a < 0.5, a - b < 0.5),
         "this compares the shares with ½ one by one; only their difference moves the places":
         ((a < 0.5) == (b < 0.5), (a > 0.5) == (b > 0.5), (a <= 0.5) == (b <= 0.5)),
         "after centring both kinds have moved; the other one has come nearer, so 1 is too far":
         (abs(a - b) < 1, abs(a - b) <= 1),
         "this is the answer without centring: then the partner is always right":
-        np.ones(len(pairs), dtype=bool),
+        (np.ones(len(a), dtype=bool),),
         "only equal shares are right here; the partner stands more": (a == b, abs(a - b) < 1e-6),
         "the shares are added; it is their difference that moves the places": (
             a + b < 0.5, a + b < 1, abs(a + b - 1) < 0.5
         ),
     }  # fmt: skip
-    for complaint, several in slips.items():
-        if any((values == slip).all() for slip in np.atleast_2d(np.asarray(several))):
-            return f"{complaint}."
-    first = int((values != right).argmax())
-    verdict = "right" if right[first] else "wrong"
-    return Unexplained(f"for shares {a[first]:g} and {b[first]:g} the partner is {verdict}.")
 
 
 def _nearest_is_own(p_a: float, p_b: float) -> bool:

@@ -7,11 +7,11 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
+from nbvae.teaching.exercises._formula import Formula, in_page
 from nbvae.teaching.exercises._reading import (
     apart,
     array,
     close,
-    compare,
     number,
     sequence,
     slipped,
@@ -162,6 +162,12 @@ def _another_model(new: np.ndarray, loadings: np.ndarray, gene: int) -> Diagnosi
 
 @exercise("14.4", "and where all labels of a kind are wrong in the same way, no ε can say so.")
 def check_label_seen(label_seen: Callable) -> Diagnosis:
+    """Pass copies: an answer may change them."""
+    return _label_seen().diagnose(lambda p, y, e: label_seen(p.copy(), y, e))
+
+
+@in_page("14.4")
+def _label_seen() -> Formula:
     """Go through all true labels, one by one."""
     rng, cases = inputs(), []
     for c in (2, 3, 7):
@@ -184,8 +190,15 @@ def check_label_seen(label_seen: Callable) -> Diagnosis:
         "this is a logarithm; the probability is asked for":
         lambda p, y, e: np.log(_label_by_listing(p, y, e)),
     }  # fmt: skip
-    return compare(
-        lambda p, y, e: label_seen(p.copy(), y, e), _label_by_listing, cases, slips, within=1e-5
+    return Formula(
+        _label_by_listing,
+        cases,
+        slips,
+        names=("p_y", "ε", "C"),
+        typed=("p", "epsilon", "C"),
+        within=1e-5,
+        sample=(np.array([0.7, 0.2, 0.1]), 0, 0.1),
+        values=lambda p, y, e: (p[y], e, len(p)),
     )
 
 

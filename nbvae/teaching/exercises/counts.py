@@ -9,6 +9,7 @@ from scipy import stats
 from nbvae import datasets
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs, solved
 from nbvae.teaching.exercises._drawing import SIGMAS, fits, generator_slip
+from nbvae.teaching.exercises._formula import Formula, formula
 from nbvae.teaching.exercises._reading import array, compare, sequence
 
 N_CELLS, N_GENES = 200, 50
@@ -86,10 +87,10 @@ def _not_binomial(thinned: np.ndarray, counts: np.ndarray, p: float) -> Diagnosi
     return None
 
 
-@exercise(
+@formula(
     "1.2", "the share to the power of the factor: fast for a common gene, slowly for a rare one."
 )
-def check_zeros_at_depth(zeros_at_depth: Callable) -> Diagnosis:
+def _zeros_at_depth() -> Formula:
     """Compare with scipy's Poisson distribution."""
     rng = inputs()
     means, factors = rng.uniform([0.2, 1.5, 0.03], [0.4, 2.5, 0.08]), [2.0, 0.5, 10.0]
@@ -109,8 +110,7 @@ def check_zeros_at_depth(zeros_at_depth: Callable) -> Diagnosis:
         "the mean was not multiplied": lambda z, f: z,
         "a factor times a share is no share": lambda z, f: f * z,
     }  # fmt: skip
-    return compare(
-        zeros_at_depth,
+    return Formula(
         lambda z, f: stats.poisson.pmf(0, f * -np.log(z)),
         cases,
         slips,

@@ -8,6 +8,7 @@ from scipy import stats
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import IMPOSSIBLE, SIGMAS, generator_slip
+from nbvae.teaching.exercises._formula import Formula, formula
 from nbvae.teaching.exercises._reading import array, close, compare, number
 
 
@@ -49,8 +50,8 @@ def _share_below(observed: float, replicated: np.ndarray) -> float:
     return float(np.mean(ends) / len(ordered))
 
 
-@exercise("8.2", "pairing is worth as many cells as 1 / (1 − r) says.")
-def check_cells_needed(cells_needed: Callable) -> Diagnosis:
+@formula("8.2", "pairing is worth as many cells as 1 / (1 − r) says.")
+def _cells_needed() -> Formula:
     """Find N by its definition, with a covariance matrix; then by the usual slips."""
     rng = inputs()
     cases = [(10.0, 0.5, 2.0, 2.0), (16.0, 0.75, 4.0, 3.0)]  # whole numbers: 100 and 72
@@ -80,7 +81,7 @@ def check_cells_needed(cells_needed: Callable) -> Diagnosis:
         "where the formula gives a whole number, that many cells are enough: round up, don't add 1":
         lambda *case: math.floor(_needed(*case) + 1e-9) + 1,
     }  # fmt: skip
-    return compare(cells_needed, _first_n, cases, slips, names=("sd", "r", "gain", "k"))
+    return Formula(_first_n, cases, slips, names=("sd", "r", "gain", "k"))
 
 
 def _needed(s: float, r: float, delta: float, k: float) -> float:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import optimize
 from torch import Tensor, nn
 from torch.distributions import NegativeBinomial, Normal, kl_divergence
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs, solved
+from nbvae.teaching.exercises._formula import Formula, as_functions, in_page
 from nbvae.teaching.exercises._reading import apart, array, close, number
 
 
@@ -141,9 +143,43 @@ def check_kl_to_prior(kl_to_prior: Callable) -> Diagnosis:
     value = array(value, (5,), "the KL")
     if close(value, each.sum(-1)):
         return None
+    for complaint, slip in _kl_slips(mean, logvar).items():
+        if np.allclose(value, slip, equal_nan=True):
+            return f"{complaint}."
+    if np.isnan(value).any():
+        return "it is NaN: is there a logarithm of a negative number?"
+    return Unexplained(f"for a cell of the check it should be {apart(value[0], each.sum(-1)[0])}.")
+
+
+@in_page("5.3")
+def _kl_to_prior() -> Formula:
+    """In a page a cell has one coordinate."""
+
+    def right(mean: float, logvar: float) -> float:
+        q = Normal(torch.tensor(mean).double(), torch.tensor(logvar / 2).double().exp())
+        return kl_divergence(q, Normal(0.0, 1.0)).item()
+
+    def slips(mean: float, logvar: float) -> dict[str, torch.Tensor]:
+        return _kl_slips(*torch.tensor([[[mean]], [[logvar]]], dtype=torch.float64))
+
+    cases = [(float(m), float(v)) for m, v in inputs().uniform([0.3, -1.5], [1.5, 1.2], (4, 2))]
+    return Formula(
+        right,
+        cases,
+        as_functions(slips, *cases[0]),
+        names=("m", "log s²"),
+        typed=("mean", "logvar"),
+        what="for one coordinate",
+    )
+
+
+def _kl_slips(mean: torch.Tensor, logvar: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the usual slips give for each cell, from (n_cells, n_latent)."""
+    sd = (0.5 * logvar).exp()
+    each = kl_divergence(Normal(mean, sd), Normal(0.0, 1.0))
     terms = mean**2, logvar.exp(), logvar
     reverse = kl_divergence(Normal(0.0, 1.0), Normal(mean, sd)).sum(-1)
-    slips = {
+    return {
         "it is averaged over the coordinates; the KL of independent coordinates is their sum":
         each.mean(-1),
         "the factor ½ is missing": 2 * each.sum(-1),
@@ -165,12 +201,6 @@ def check_kl_to_prior(kl_to_prior: Callable) -> Diagnosis:
         "the mean is not squared": 0.5 * (mean + terms[1] - 1 - logvar).sum(-1),
         "m² is missing": 0.5 * (terms[1] - 1 - logvar).sum(-1),
     }  # fmt: skip
-    for complaint, slip in slips.items():
-        if np.allclose(value, slip, equal_nan=True):
-            return f"{complaint}."
-    if np.isnan(value).any():
-        return "it is NaN: is there a logarithm of a negative number?"
-    return Unexplained(f"for a cell of the check it should be {apart(value[0], each.sum(-1)[0])}.")
 
 
 @exercise("5.4", "at a true mean of 1e-4 the model learns to expect almost nothing.")
@@ -194,6 +224,29 @@ def check_learned_mean(learned_mean: Callable) -> Diagnosis:
         scored = _scored(float(answer), theta, epsilon)
         return Unexplained(f"at your μ the scored mean should be {apart(scored, true_mean)}.")
     return None
+
+
+@in_page("5.4")
+def _learned_mean() -> Formula:
+    """The μ whose scored mean is the true one, found by search."""
+
+    def right(true_mean: float, theta: float, epsilon: float) -> float:
+        def off(mean: float) -> float:
+            return _scored(mean, theta, epsilon) - true_mean
+
+        return optimize.brentq(off, -0.999 * epsilon, 2 * true_mean + 1, xtol=1e-17, rtol=1e-14)
+
+    cases = [(0.01, 1.0, 1e-4), (1e-3, 0.2, 1e-4), (5.0, 0.01, 1e-4), (5e-5, 1.0, 1e-4)]
+    return Formula(
+        right,
+        cases,
+        _MEANS,
+        names=("x̄", "θ", "ε"),
+        typed=("true_mean", "theta", "epsilon"),
+        within=1e-8,
+        smallest=1e-4,
+        sample=(1e-3, 0.2, 1e-4),
+    )
 
 
 def _scored(mean: float, theta: float, epsilon: float) -> float:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._counting import counted
+from nbvae.teaching.exercises._formula import Formula, formula
 from nbvae.teaching.exercises._reading import (
     apart,
     array,
     close,
-    compare,
     either,
     number,
     slipped,
@@ -25,8 +25,8 @@ from nbvae.teaching.work import GAMMAS, LOGS
 HUGE = 1e13  # a θ at which a difference of log-gammas has no digit left
 
 
-@exercise("11.1", "a Poisson residual x − μ that is shrunk by θ/(μ + θ): noisy genes pull less.")
-def check_residual(residual: Callable) -> Diagnosis:
+@formula("11.1", "a Poisson residual x − μ that is shrunk by θ/(μ + θ): noisy genes pull less.")
+def _residual() -> Formula:
     """Compare with finite differences of scipy's log-probability, by log μ."""
     rng = inputs()
     mu, theta = rng.uniform(1.5, 4, 4), rng.uniform(0.4, 3, 4)
@@ -53,7 +53,14 @@ def check_residual(residual: Callable) -> Diagnosis:
         "(x + θ) became x: both multiply r/(1 + r)": lambda x, m, t: x - x * m / (m + t),
         "r/(1 + r) is μ/(μ + θ); here it is θ/(μ + θ)": lambda x, m, t: x - (x + t) * t / (m + t),
     }  # fmt: skip
-    return compare(residual, _slope_by_log_mean, cases, slips, names=("x", "μ", "θ"), within=1e-4)
+    return Formula(
+        _slope_by_log_mean,
+        cases,
+        slips,
+        names=("x", "μ", "θ"),
+        within=1e-4,
+        typed=("x", "mean", "theta"),
+    )
 
 
 def _slope_by_log_mean(x: float, mu: float, theta: float, step: float = 1e-4) -> float:

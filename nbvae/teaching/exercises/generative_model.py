@@ -7,9 +7,11 @@ from scipy import stats
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import SIGMAS, fits, generator_slip
-from nbvae.teaching.exercises._reading import apart, array, close, compare, sequence
+from nbvae.teaching.exercises._formula import Formula, formula
+from nbvae.teaching.exercises._reading import apart, array, close, sequence
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.5]])  # of exercise 3.1's two kinds of cells
+FAR = LOGITS + np.array([[1000.0], [-1000.0]])  # the same shares, with outputs that exp cannot take
 
 
 @exercise("3.1", "four lines, and a cell. Most of the rest of the book runs them backwards.")
@@ -25,20 +27,23 @@ def check_tell(tell: Callable) -> Diagnosis:
         return z
     if (x < 0).any() or (x != np.round(x)).any():
         return "counts are whole numbers from 0 up; draw them."
-    logits = LOGITS[(z[:, 0] > 0).astype(int)]
+    logits = LOGITS[story.kinds(z)]
     return (
         _wrong_mean(x, logits, library)
         or _wrong_scatter(x, library[:, None] * _softmax(logits), theta)
         or _tied_genes(x, library[:, None] * _softmax(logits))
         or generator_slip(lambda r: _Story(tell, library[:30], theta).told(r))
+        or _overflow(_Story(tell, library, theta, FAR))
     )
 
 
 class _Story:
     """Calls the answer, and remembers the states that it decoded."""
 
-    def __init__(self, tell: Callable, library: np.ndarray, theta: np.ndarray) -> None:
-        self.tell, self.library, self.theta = tell, library, theta
+    def __init__(
+        self, tell: Callable, library: np.ndarray, theta: np.ndarray, logits: np.ndarray = LOGITS
+    ) -> None:
+        self.tell, self.library, self.theta, self.logits = tell, library, theta, logits
         self.seen: list[np.ndarray] = []
 
     def told(self, rng: np.random.Generator) -> object:
@@ -46,7 +51,11 @@ class _Story:
 
     def decode(self, z: object) -> np.ndarray:
         self.seen.append(array(z, what="what decode is given"))
-        return LOGITS[(np.atleast_2d(self.seen[-1])[:, 0] > 0).astype(int)]
+        return self.logits[self.kinds(self.seen[-1])]
+
+    def kinds(self, z: np.ndarray) -> np.ndarray:
+        """Which of the two kinds each state is of."""
+        return (np.atleast_2d(z)[:, 0] > 0).astype(int)
 
     def states(self) -> np.ndarray | str:
         """The states, one per cell, however many calls they came in; or what is wrong with them."""
@@ -60,6 +69,25 @@ class _Story:
         if min(stats.kstest(column, "norm").pvalue for column in z.T) < 1e-9:
             return "the states are not standard normal."
         return z
+
+
+def _overflow(story: _Story) -> Diagnosis:
+    """Tell the story once more, with outputs of any size."""
+    complaint = (
+        "the outputs of decode may be of any size, and e^1000 is too large for a computer as "
+        "e^−1000 is too small: subtract each cell's largest output first. No share changes by it."
+    )
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = array(story.told(np.random.default_rng(0)))
+    except (ValueError, RuntimeError):  # what NumPy and PyTorch say of a mean that is no number
+        return complaint
+    z = story.states()
+    if isinstance(z, str):
+        return z
+    logits = LOGITS[story.kinds(z)]
+    same = np.isfinite(x).all() and not _wrong_mean(x, logits, story.library)
+    return None if same else complaint
 
 
 def _wrong_mean(x: np.ndarray, logits: np.ndarray, library: np.ndarray) -> Diagnosis:
@@ -130,8 +158,8 @@ def _tied_genes(x: np.ndarray, mean: np.ndarray) -> Diagnosis:
     return None
 
 
-@exercise("3.2", "much of what looks like scatter can be a mixture of kinds (Figure 2.4).")
-def check_apparent_theta(apparent_theta: Callable) -> Diagnosis:
+@formula("3.2", "much of what looks like scatter can be a mixture of kinds (Figure 2.4).")
+def _apparent_theta() -> Formula:
     """Add up the two distributions, count by count, and take moments."""
     rng = inputs()
     cases = [tuple(map(float, c)) for c in rng.uniform([1, 6, 2.0], [3, 9, 4], (2, 3))]
@@ -156,7 +184,7 @@ def check_apparent_theta(apparent_theta: Callable) -> Diagnosis:
         "the gamma factor does not enter; this is the answer for θ = ∞":
         lambda a, b, t: (a + b) ** 2 / (a - b) ** 2 if a != b else np.inf,
     }  # fmt: skip
-    return compare(apparent_theta, _mixed, cases, slips, names=("a", "b", "θ"))
+    return Formula(_mixed, cases, slips, names=("a", "b", "θ"), typed=("a", "b", "theta"))
 
 
 def _within(a: float, b: float, theta: float) -> float:

@@ -10,11 +10,12 @@ from torch.distributions import Normal, kl_divergence
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import SIGMAS, off_by
-from nbvae.teaching.exercises._reading import apart, array, close, compare, number, numbers
+from nbvae.teaching.exercises._formula import Formula, formula, in_page
+from nbvae.teaching.exercises._reading import apart, array, close, number, numbers
 
 
-@exercise("4.1", "and the two directions differ, unless the widths agree.")
-def check_kl_normals(kl_normals: Callable) -> Diagnosis:
+@formula("4.1", "and the two directions differ, unless the widths agree.")
+def _kl_normals() -> Formula:
     """Compare with torch.distributions, then with the usual slips."""
     rng = inputs()
     cases = [
@@ -56,7 +57,13 @@ def check_kl_normals(kl_normals: Callable) -> Diagnosis:
             _kl(m1, v1, m2, v2) + 0.5 * (np.exp(v2 - v1) - np.exp(v1 - v2))
         ),
     }  # fmt: skip
-    return compare(kl_normals, _kl, cases, slips, names=("m₁", "log s₁²", "m₂", "log s₂²"))
+    return Formula(
+        _kl,
+        cases,
+        slips,
+        names=("m₁", "log s₁²", "m₂", "log s₂²"),
+        typed=("m1", "logvar1", "m2", "logvar2"),
+    )
 
 
 def _kl(m1: float, v1: float, m2: float, v2: float) -> float:
@@ -122,22 +129,53 @@ def _wrong_average(
 ) -> Diagnosis:
     if _averages(found, right):
         return None
-    slips = {
-        "this is the slope in m, (4.9)": (2 * mean, 4 * mean**3 + 12 * mean * s2),
-        "this is the slope in s², not in its logarithm": (1, 6 * mean**2 + 6 * s2),
-        "this is the slope in s, not in log s²":
+    averages = (
+        (2 * mean, 4 * mean**3 + 12 * mean * s2),
+        (1, 6 * mean**2 + 6 * s2),
         (2 * s2**0.5, 2 * s2**0.5 * (6 * mean**2 + 6 * s2)),
-        "this is twice the slope: log s², not log s": tuple(2 * value for value in right),
-        "the sign is wrong": tuple(-value for value in right),
-        "−1 is missing: ∇ log q has two terms, and its mean must be 0":
+        tuple(2 * value for value in right),
+        tuple(-value for value in right),
         (right[0] + (mean**2 + s2) / 2, right[1] + (mean**4 + 6 * mean**2 * s2 + 3 * s2**2) / 2),
-    }  # fmt: skip
+    )
+    slips = dict(zip(_SCORES, averages, strict=True))
     nearest = min(slips, key=lambda complaint: _sigmas(found, slips[complaint]))
     if _averages(found, slips[nearest]):
         return f"{nearest}."
     if _averages(found[:1], right[:1]):
         return "it is right for h = z² and wrong for h = z⁴: does it call h?"
     return Unexplained(f"for h = z² it should average {apart(found[0].mean(), right[0])}.")
+
+
+_SCORES: dict[str, Callable] = {  # and what the slip makes of a draw, from h(z), ε and s
+    "this is the slope in m, (4.9)": lambda h, e, s: h * e / s,
+    "this is the slope in s², not in its logarithm": lambda h, e, s: h * (e**2 - 1) / (2 * s**2),
+    "this is the slope in s, not in log s²": lambda h, e, s: h * (e**2 - 1) / s,
+    "this is twice the slope: log s², not log s": lambda h, e, s: h * (e**2 - 1),
+    "the sign is wrong": lambda h, e, s: h * (1 - e**2) / 2,
+    "−1 is missing: ∇ log q has two terms, and its mean must be 0": lambda h, e, s: h * e**2 / 2,
+}
+
+
+@in_page("4.2")
+def _score_of_a_draw() -> Formula:
+    """In a page: of one draw, from the value h(z). The score is the slope of q's density."""
+
+    def right(h: float, noise: float, s: float) -> float:
+        mean, z, logvar = 0.0, torch.tensor(s * noise), torch.tensor(2 * np.log(s))
+        logvar.requires_grad_()
+        log_q = Normal(mean, (logvar / 2).exp()).log_prob(z)
+        return h * torch.autograd.grad(log_q, logvar)[0].item()
+
+    rows = inputs().uniform([0.5, 0.3, 0.6], [3, 2.5, 1.8], (4, 3))
+    return Formula(
+        right,
+        [tuple(map(float, row)) for row in rows],
+        _SCORES,
+        names=("h", "ε", "s"),
+        typed=("h", "noise", "s"),
+        what="of one draw, with h for h(z)",
+        within=1e-5,
+    )
 
 
 def _averages(found: list[np.ndarray], truth: tuple) -> bool:

@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist
 from nbvae import evaluation
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
 from nbvae.teaching.exercises._drawing import generator_slip
+from nbvae.teaching.exercises._formula import Formula, in_page
 from nbvae.teaching.exercises._reading import array, close, compare
 
 
@@ -133,14 +134,21 @@ def _votes(z: np.ndarray, labels: np.ndarray, k: int, *, half: bool) -> float:
 @exercise("7.4", "two cells that are uncertain are expected to lie further apart than their means.")
 def check_expected_squared_distance(expected_squared_distance: Callable) -> Diagnosis:
     """Compare with Gauss's quadrature over both cells' states, exact for a square."""
+    asked = _expected_squared_distance(4)
+    if array(expected_squared_distance(*asked.cases[0])).size == 4:
+        return "it is one number for each coordinate; add them up."
+    return asked.diagnose(expected_squared_distance)
+
+
+@in_page("7.4")
+def _expected_squared_distance(n_latent: int = 1) -> Formula:
+    """In a page a cell has one coordinate, so that the answer is a formula of four numbers."""
     rng = inputs()
     cases = []
     for _ in range(3):
-        mean_a, mean_b = rng.standard_normal((2, 4))
-        sd_a, sd_b = rng.uniform(0.3, 1.5, (2, 4))
+        mean_a, mean_b = rng.standard_normal((2, n_latent))
+        sd_a, sd_b = rng.uniform(0.3, 1.5, (2, n_latent))
         cases.append((mean_a, sd_a, mean_b, sd_b))
-    if array(expected_squared_distance(*cases[0])).size == 4:
-        return "it is one number for each coordinate; add them up."
     slips = {
         "this is the squared distance of the means; the spreads are missing":
         lambda a, s, b, t: ((a - b) ** 2).sum(),
@@ -153,7 +161,7 @@ def check_expected_squared_distance(expected_squared_distance: Callable) -> Diag
         ),
         "the standard deviations are added before squaring; for independent draws variances add":
         lambda a, s, b, t: ((a - b) ** 2 + (s + t) ** 2).sum(),
-        "this is averaged over the coordinates; add them up": lambda *c: _squared(*c) / 4,
+        "this is averaged over the coordinates; add them up": lambda *c: _squared(*c) / n_latent,
         "this is a distance; the squared one was asked for": lambda *c: np.sqrt(_squared(*c)),
         "the variance of the difference is the sum of both, not their mean":
         lambda a, s, b, t: ((a - b) ** 2 + (s**2 + t**2) / 2).sum(),
@@ -166,7 +174,16 @@ def check_expected_squared_distance(expected_squared_distance: Callable) -> Diag
         "this takes the standard deviations for log-variances":
         lambda a, s, b, t: ((a - b) ** 2 + np.exp(s) + np.exp(t)).sum(),
     }  # fmt: skip
-    return compare(expected_squared_distance, _squared, cases, slips)
+    return Formula(
+        _squared,
+        cases,
+        slips,
+        names=("m_a", "s_a", "m_b", "s_b") if n_latent == 1 else (),
+        typed=("mean_a", "sd_a", "mean_b", "sd_b"),
+        sample=tuple(np.array([[1.0], [0.5], [0.2], [0.8]])),
+        values=lambda *case: tuple(map(float, np.concatenate(case))),
+        what="for one coordinate" if n_latent == 1 else "",
+    )
 
 
 def _squared(mean_a: np.ndarray, sd_a: np.ndarray, mean_b: np.ndarray, sd_b: np.ndarray) -> float:

@@ -3,19 +3,23 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._drawing import SIGMAS, Watched, fits, generator_slip, off_by
-from nbvae.teaching.exercises._reading import apart, array, close, compare, number, numbers
+from nbvae.teaching.exercises._formula import Formula, formula, in_page
+from nbvae.teaching.exercises._reading import apart, array, close, number, numbers
 
 LARGEST = 10_000
 CERTAIN = -20  # nats
+ORDER = "the two are in the wrong order: n comes first"
+PROBS = "this is torch's probs; scipy's p is one minus that"
+SWAPPED = "θ and 1/θ are swapped: the variance should be μ + μ²/θ"
 STORY = {"gamma", "standard_gamma", "poisson"}  # what exercise 2.3 may draw from
 
 
-@exercise("2.1", "and for θ → ∞ it is e^(−μ), the Poisson's.")
-def check_zero_probability(zero_probability: Callable) -> Diagnosis:
+@formula("2.1", "and for θ → ∞ it is e^(−μ), the Poisson's.")
+def _zero_probability() -> Formula:
     """Compare with the integral over the gamma distribution, done numerically."""
     cases = [tuple(map(float, case)) for case in inputs().uniform([1, 0.5], [4, 3], (3, 2))]
     slips = {
@@ -34,7 +38,7 @@ def check_zero_probability(zero_probability: Callable) -> Diagnosis:
          lambda m, t: _zeros(m, t) * special.gamma(t)),
         "θ^θ is missing, from the gamma's density": lambda m, t: (t + m) ** -t,
     }  # fmt: skip
-    return compare(zero_probability, _zeros, cases, slips, names=("μ", "θ"))
+    return Formula(_zeros, cases, slips, names=("μ", "θ"), typed=("mean", "theta"))
 
 
 def _zeros(mean: float, theta: float) -> float:
@@ -52,18 +56,39 @@ def check_for_scipy(for_scipy: Callable) -> Diagnosis:
         if close(n, theta) and close(p, right):
             continue
         if close(p, theta) and close(n, right):
-            return "the two are in the wrong order: n comes first."
+            return f"{ORDER}."
         if close(n, theta) and close(p, 1 - right):
-            return "this is torch's probs; scipy's p is one minus that."
+            return f"{PROBS}."
         if not (n > 0 and 0 < p <= 1):
             return f"scipy needs n > 0 and 0 < p ≤ 1, not n = {n:g}, p = {p:g}."
         found = stats.nbinom(float(n), float(p))
         if close(found.var(), mean + mean**2 * theta):
-            return "θ and 1/θ are swapped: the variance should be μ + μ²/θ."
+            return f"{SWAPPED}."
         if close(found.mean(), mean):
             return f"the mean is right; the variance should be {apart(found.var(), mean / right)}."
         return f"the mean should be {apart(found.mean(), mean)}."
     return None
+
+
+@in_page("2.2")
+def _for_scipy() -> list[Formula]:
+    """Both numbers; scipy's own mean says which p goes with n = θ."""
+    cases = [tuple(map(float, case)) for case in inputs().uniform([2.0, 1.5], [6.0, 4.0], (3, 2))]
+
+    def p(mean: float, theta: float) -> float:
+        return optimize.brentq(lambda p: stats.nbinom(theta, p).mean() - mean, 1e-6, 1 - 1e-6)
+
+    slips_of_n = {ORDER: lambda m, t: t / (t + m), SWAPPED: lambda m, t: 1 / t}
+    slips_of_p = {
+        ORDER: lambda m, t: t,
+        PROBS: lambda m, t: m / (t + m),
+        SWAPPED: lambda m, t: 1 / (1 + m * t),
+    }
+    names, typed = ("μ", "θ"), ("mean", "theta")
+    return [
+        Formula(lambda m, t: t, cases, slips_of_n, names, typed=typed, what="n"),
+        Formula(p, cases, slips_of_p, names, typed=typed, what="p"),
+    ]
 
 
 @exercise("2.3", "two steps, one distribution.")

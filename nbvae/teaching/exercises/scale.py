@@ -5,14 +5,15 @@ from collections.abc import Callable
 import numpy as np
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
-from nbvae.teaching.exercises._reading import array, close, compare, slipped
+from nbvae.teaching.exercises._formula import Formula, formula
+from nbvae.teaching.exercises._reading import array, close, slipped
 
 N_CELLS = 2000
 BLOCK, IN_MEMORY, N_BLOCKS = 32, 8, 64
 
 
-@exercise("13.1", "what every rank does by itself sets the limit: n · read, however many ranks.")
-def check_seconds(seconds: Callable) -> Diagnosis:
+@formula("13.1", "what every rank does by itself sets the limit: n · read, however many ranks.")
+def _seconds() -> Formula:
     """Compare with a rank's day, cell by cell."""
     rng = inputs()
     cases = [
@@ -33,7 +34,7 @@ def check_seconds(seconds: Callable) -> Diagnosis:
         lambda n, read, step, ranks: n * (read + step * ranks) / 1e6,
     }  # fmt: skip
     names = ("n_cells", "read", "step", "ranks")
-    return compare(seconds, _day_of_a_rank, cases, slips, names=names)
+    return Formula(_day_of_a_rank, cases, slips, names=names)
 
 
 def _day_of_a_rank(n_cells: int, read: float, step: float, ranks: int) -> float:
@@ -41,8 +42,8 @@ def _day_of_a_rank(n_cells: int, read: float, step: float, ranks: int) -> float:
     return float(np.concatenate([reading, computing]).sum() / 1e6)
 
 
-@exercise("13.2", "more rows of one kind, more work per byte: that is what a large minibatch buys.")
-def check_intensity(intensity: Callable) -> Diagnosis:
+@formula("13.2", "more rows of one kind, more work per byte: that is what a large minibatch buys.")
+def _intensity() -> Formula:
     """Count by going through the product as a program would."""
     rng = inputs()
     cases = [tuple(map(int, rng.integers(3, 40, 3))) for _ in range(4)]
@@ -60,7 +61,7 @@ def check_intensity(intensity: Callable) -> Diagnosis:
         "these are the operations alone": lambda n, g, h: 2 * n * g * h,
         "these are the bytes alone": lambda n, g, h: 4 * (n * g + g * h + n * h),
     }  # fmt: skip
-    return compare(intensity, _counted, cases, slips, names=("n", "g", "h"))
+    return Formula(_counted, cases, slips, names=("n", "g", "h"))
 
 
 def _counted(n: int, g: int, h: int) -> float:

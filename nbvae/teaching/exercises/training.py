@@ -20,16 +20,23 @@ from nbvae.teaching.exercises._check import (
     solved,
 )
 from nbvae.teaching.exercises._drawing import generator_slip
-from nbvae.teaching.exercises._reading import compare, number, numbers
+from nbvae.teaching.exercises._formula import Formula, formula, in_page
+from nbvae.teaching.exercises._reading import number, numbers
 
 
 @exercise("6.1", "from 0 to 1 in one line, and no further.")
 def check_kl_weight(kl_weight: Callable) -> Diagnosis:
     """Ask for weights before, at and after the end of the warm-up."""
-    rng = inputs()
-    warmup, share = int(rng.integers(8, 16)), float(rng.uniform(0.3, 0.7))
+    share = float(inputs().uniform(0.3, 0.7))
     if any(number(kl_weight(epoch, p, 0)) != 1 for epoch, p in ((1, share), (3, 1.0))):
         return "without warm-up (warmup=0) the weight is 1."
+    return _kl_weight().diagnose(kl_weight)
+
+
+@in_page("6.1")
+def _kl_weight() -> Formula:
+    rng = inputs()
+    warmup, share = int(rng.integers(8, 16)), float(rng.uniform(0.3, 0.7))
     cases = [
         (1, share, warmup), (1, 1.0, warmup), (4, share, warmup), (warmup - 1, share, warmup),
         (warmup, share, warmup), (warmup, 1.0, warmup), (warmup + 1, share, warmup),
@@ -58,17 +65,17 @@ def check_kl_weight(kl_weight: Callable) -> Diagnosis:
             lambda e, p, w: min(1, (e - 1 + p) / w) ** 0.5,
         ),
     }  # fmt: skip
-    return compare(
-        kl_weight,
+    return Formula(
         lambda e, p, w: min(Fraction(1), (e - 1 + Fraction(p)) / w),
         cases,
         slips,
         names=("epoch", "progress", "warmup"),
+        sample=(4, 0.5, 10),
     )
 
 
-@exercise("6.2", "at 0.001, two units take 400 epochs of five steps.")
-def check_epochs_to_travel(epochs_to_travel: Callable) -> Diagnosis:
+@formula("6.2", "at 0.001, two units take 400 epochs of five steps.")
+def _epochs_to_travel() -> Formula:
     """Compare with counting steps one by one, of distances given in decimals."""
     rng = inputs()
     full = int(rng.integers(3, 7))
@@ -106,7 +113,12 @@ def check_epochs_to_travel(epochs_to_travel: Callable) -> Diagnosis:
         lambda d, r, n, b: math.ceil(d * r / math.ceil(n / b)),
     }  # fmt: skip
     names = ("distance", "learning_rate", "n_cells", "batch_size")
-    return compare(epochs_to_travel, _epochs, cases, slips, names=names)
+    return Formula(
+        _epochs,
+        cases,
+        slips,
+        names=names,
+    )
 
 
 def _steps(distance: float, rate: float) -> int:

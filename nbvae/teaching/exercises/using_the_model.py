@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import norm
 
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
+from nbvae.teaching.exercises._formula import Formula, formula
 from nbvae.teaching.exercises._reading import array, close, compare
 
 WEIGHT_LIMIT = 0.1  # of one cell in an average, exercise 9.3
@@ -55,8 +56,8 @@ def _called(probability: np.ndarray, fdr: float) -> int:
     return max((k for k in range(1, n + 1) if sum(doubt[:k]) / k <= fdr), default=0)
 
 
-@exercise("9.2", "the same estimate, and the other genes decide how far it is believed.")
-def check_probability(probability: Callable) -> Diagnosis:
+@formula("9.2", "the same estimate, and the other genes decide how far it is believed.")
+def _believed() -> Formula:
     """Shrink estimates of both signs, some more, some less; then the usual slips."""
     rng = inputs()
     cases = [(2.0, 1.0, 0.6, 0.25), (-1.4, 0.5, 2.0, 0.3)]
@@ -94,7 +95,7 @@ def check_probability(probability: Callable) -> Diagnosis:
     }  # fmt: skip
     names = ("lfc", "psi", "sigma", "delta")
     # the probability may also be summed on a grid
-    return compare(probability, _probability, cases, slips, names=names, within=1e-3)
+    return Formula(_probability, cases, slips, names=names, within=1e-3)
 
 
 def _probability(lfc: float, psi: float, sigma: float, delta: float) -> float:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from nbvae import MLP, NBVAE, evaluation
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs, solved
+from nbvae.teaching.exercises._formula import Formula, formula
 from nbvae.teaching.exercises._reading import (
     apart,
     array,
     close,
-    compare,
     either,
     number,
     sequence,
@@ -86,8 +86,8 @@ def _share_slip(share: np.ndarray, cells: list[dict[str, int]], library: np.ndar
     return complaint or Unexplained(f"the shares should be {right.round(3)}, not {share.round(3)}.")
 
 
-@exercise("12.2", "above 20,000 cells it is about 20,000 / N: for 200,000, a tenth of the KL.")
-def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
+@formula("12.2", "above 20,000 cells it is about 20,000 / N: for 200,000, a tenth of the KL.")
+def _last_kl_weight() -> Formula:
     """Walk through the epochs, then compare with the usual slips."""
     sizes = [700, 20_000, 30_000, 68_579, 200_000, 1_000_000, 30_000_000]
     sizes += inputs().integers(21_000, 900_000, 4).tolist()
@@ -116,7 +116,7 @@ def check_last_kl_weight(last_kl_weight: Callable) -> Diagnosis:
         "this is the number of the last epoch; divide by 400": lambda n: 400 * _weight(n),
     }  # fmt: skip
     cases = [(n,) for n in sizes]
-    return compare(last_kl_weight, _weight, cases, slips, names=("n_cells",))
+    return Formula(_weight, cases, slips, names=("n_cells",), sample=(200_000,))
 
 
 def _weight(n_cells: int) -> float:

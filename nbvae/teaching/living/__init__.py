@@ -14,16 +14,19 @@ from nbvae.teaching.living.priors import Drawn, prior_draws
 from nbvae.teaching.living.speed import likelihood_terms, step_costs
 from nbvae.teaching.living.states import latent_map, state_by_hand
 from nbvae.teaching.living.training import Watched, kinds, library_in, on_map, training_scrubber
+from nbvae.teaching.living.training_grid import Run, grid_of_runs, training_grid
 
 __all__ = [
     "SLIPS",
     "Drawn",
     "LivingFigure",
+    "Run",
     "Watched",
     "calibration",
     "catch_rate",
     "gene_choice",
     "gradient_race",
+    "grid_of_runs",
     "kinds",
     "latent_map",
     "library_in",
@@ -40,6 +43,7 @@ __all__ = [
     "step_costs",
     "style",
     "switchboard",
+    "training_grid",
     "training_scrubber",
     "two_experiments",
     "volcano",

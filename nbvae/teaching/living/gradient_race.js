@@ -49,13 +49,13 @@
     }
 
     /* Means under q by quadrature: of h, of the slope, and how much one draw scatters. */
-    function exact(m) {
+    function exact(m, added = state.added) {
       const q = z.map((v) => normalDensity(v, m, s));
       const mean = (of) => integral(z.map((v, i) => (q[i] ? q[i] * of(v, i) : 0)), step);
-      const base = mean((v, i) => raw[i]) + state.added;
+      const base = mean((v, i) => raw[i]) + added;
       const slope = mean((v, i) => h.slopes[i]);
       const score = (less) =>
-        mean((v, i) => (((raw[i] + state.added - less) * (v - m)) / (s * s)) ** 2) - slope ** 2;
+        mean((v, i) => (((raw[i] + added - less) * (v - m)) / (s * s)) ** 2) - slope ** 2;
       const variances = [score(0), score(base), mean((v, i) => h.slopes[i] ** 2) - slope ** 2];
       return { base, slope, spreads: variances.map((v) => Math.sqrt(v / state.draws)) };
     }
@@ -120,8 +120,11 @@
       ...WAYS.map(([key, label, ink]) => [key, `sd, ${label}`, ink]),
     ]);
 
-    function drawDots(column, told, now) {
-      const reach = 2.8 * Math.max(...now.spreads) + Math.abs(now.slope); // one scale for all
+    /* One scale for all, of which only a wider scatter than without a number added breaks out. */
+    function drawDots(column, told, now, way) {
+      const usual = Math.max(...exact(START, 0).spreads);
+      const wide = Math.max(usual, now.spreads[way]);
+      const reach = 2.8 * wide + Math.abs(now.slope);
       column.dots.spec.x.domain = [now.slope - reach, now.slope + reach];
       column.dots.draw((pen) => {
         const spots = random(7);
@@ -132,6 +135,10 @@
             `${column.ink} soft`);
         }
         pen.rule(pen.x(now.slope), pen.top, pen.x(now.slope), pen.bottom, "ink");
+        if (wide > usual) {
+          const times = (wide / usual).toPrecision(2);
+          pen.text(pen.right, pen.top + 8, `axis ${times} times as wide`, "strong halo", "end");
+        }
       });
     }
 
@@ -149,7 +156,7 @@
       const chance = random(state.seed);
       const told = Array.from({ length: SHOWN }, () => estimates(START, chance, now.base));
       columns.forEach((column, way) => {
-        drawDots(column, told.map((t) => t[way]), now);
+        drawDots(column, told.map((t) => t[way]), now, way);
         drawRuns(column, way);
         fact(column.key, living.plain(Number(now.spreads[way].toPrecision(3))));
       });

@@ -4,6 +4,8 @@
   "use strict";
   const { integers } = living.maths;
   const NEAR = 12; // cells whose states are averaged at a point of the map
+  const REACH = 5; // times the usual distance between neighbours: farther off, no cell is near
+  const [FEWEST, MOST] = [100, 2000]; // molecules
 
   living.register("latent_map", (stage, data) => {
     const cells = living.cells(data);
@@ -30,18 +32,18 @@
     });
     living.touched(chart, {
       on: (place) => moveTo(...place),
-      over: (place) => about(nearestOf(place)[0][1]),
-      leave: () => about(nearestOf(state.place)[0][1]),
+      over: about, leave: () => about(state.place),
     });
     const cell = living.add(left, "p", { class: "lv-about" });
     living.legend(left, cells);
 
-    living.add(right, "p", { class: "lv-title" }, "What a cell at this point would hold");
+    const title = living.add(right, "p", { class: "lv-title" });
     const show = living.genes(right, data.genes, {
-      draws: 1, label: "counts: bar expected, dot drawn",
+      draws: 1, label: "counts (root scale)", top: living.room(cells, data.genes, MOST),
     });
+    living.add(right, "p", { class: "lv-hint" }, "Bar: expected. Dot: drawn.");
     living.slider(right, {
-      label: "molecules caught, ℓ", min: 100, max: 3000, step: 0.005, log: true,
+      label: "molecules caught, ℓ", min: FEWEST, max: MOST, step: 0.005, log: true,
       value: state.library, text: (v) => String(Math.round(v)),
       on: (v) => change({ library: Math.round(v) }),
     });
@@ -65,16 +67,36 @@
         near.reduce((mean, [, n], j) => mean + (weights[j] / sum) * cells.z[n][i], 0));
     }
 
-    function about(n) {
+    const usual = cells.z.map((_, n) => Math.min(...cells.z.map((_, m) => (m === n ? Infinity :
+      (at(n)[0] - at(m)[0]) ** 2 + (at(n)[1] - at(m)[1]) ** 2)))).sort((a, b) => a - b);
+    const reach = REACH ** 2 * usual[usual.length >> 1];
+    const empty = (place) => nearestOf(place)[0][0] > reach;
+
+    /* Say which cell is at a place, or whose mean is decoded where none is. */
+    function about(place) {
+      if (empty(place)) aboutMean(nearestOf(place));
+      else aboutCell(nearestOf(place)[0][1]);
+      return cell.textContent;
+    }
+
+    function aboutMean(near) {
+      const kinds = near.map(([, n]) => cells.type[n]);
+      const count = (kind) => kinds.filter((k) => k === kind).length;
+      const named = [...new Set(kinds)].sort((a, b) => count(b) - count(a))
+        .map((kind) => `${count(kind)} ${cells.kinds[kind]}`);
+      cell.replaceChildren(living.el("b", {}, "No cell is here"),
+        ` · what you see is the mean of ${NEAR} cells far off: ${named.join(", ")}`);
+    }
+
+    function aboutCell(n) {
       const genes = Array.from(common.slice(5 * n, 5 * n + 5), (g) => data.names[g]);
       cell.replaceChildren(
         living.el("b", {}, cells.kinds[cells.type[n]]), ` · ${cells.library[n]} molecules · most: `,
         living.el("i", {}, genes.join(", ")));
-      return cell.textContent;
     }
 
     function drawMap() {
-      chart.draw((pen) => living.names(pen, cells, at));
+      chart.draw((pen) => living.names(pen, cells, at, state.place));
       chart.points(cells.z.map((_, n) => ({
         x: at(n)[0], y: at(n)[1], r: 3.2, ink: cells.ink(cells.type[n]),
       })));
@@ -82,10 +104,12 @@
 
     function drawState() {
       point(...state.place);
+      title.textContent = empty(state.place) ? "What the decoder says where no cell is"
+        : "What a cell at this point would hold";
       const shares = cells.decode(stateAt(state.place));
       const counts = show(shares, state.library, cells.theta, state.seed);
       total.textContent = `The drawn cell has ${counts} molecules.`;
-      living.say(stage, `Nearest cell: ${about(nearestOf(state.place)[0][1])}. ${total.textContent}`);
+      living.say(stage, `${about(state.place)}. ${total.textContent}`);
     }
     const change = (by) => {
       Object.assign(state, by);

@@ -20,10 +20,8 @@
     });
     const cells = [...groups.values()];
     const total = (f) => sum(cells.map((c) => c.times * f(c.x, c.logMean)));
-    return {
-      finite: THETAS.map((t) => total((x, m) => nbLogProb(x, m, Math.log(t)))),
-      poisson: total(poissonLogProb),
-    };
+    const at = (theta) => total((x, m) => nbLogProb(x, m, Math.log(theta)));
+    return { at, finite: THETAS.map(at), poisson: total(poissonLogProb) };
   }
 
   /* The top of the curve, and where it is within DROP of it. */
@@ -61,7 +59,10 @@
     const library = Array.from(integers(data.library));
     const real = new Map(data.genes.map(([name, text]) => [name, Array.from(integers(text))]));
     const state = { gene: HERE, mean: 4, theta: 2, cells: 240, seed: 1 };
+    const tally = { setting: "", inside: new Map() }; // by seed, whether θ was within the interval
 
+    living.add(stage, "p", { class: "lv-hint" }, "Draw again some ten times: how often is the true " +
+      "θ within 1.92 nats of the top? Then set μ to 0.1. Do 2,000 cells tell more of θ than 240?");
     const top = living.add(stage, "div", { class: "lv-row" });
     const genes = [...real.keys()].map((name) => [name, `${name}, ${data.kind}`]);
     living.select(top, {
@@ -97,9 +98,10 @@
         text: (v) => (v === 10000 ? "10⁴" : living.plain(v)) },
       { domain: [-8, 0.8], label: "L(θ) − top, nats", ticks: [-8, -6, -4, -2, 0] });
     const fact = living.facts(stage, [
-      ["variance", "variance μ + μ²/θ"], ["zero", "P(0)", "indigo"],
+      ["variance", "variance μ + μ²/θ"], ["zero", "P(0), with this θ", "indigo"],
       ["poisson", "P(0), Poisson", "green"], ["seen", "zeros seen", "grey"],
       ["top", "θ at the top of L"], ["range", "θ within 1.92 nats"],
+      ["inside", "draws with the true θ within"],
     ]);
 
     /* The counts, and each cell's mean: ℓρ for a real gene, the mean of all for drawn ones. */
@@ -187,6 +189,14 @@
       });
     }
 
+    /* In how many draws with these settings the true θ was within DROP of the top. */
+    function kept(l, found) {
+      const setting = `${state.mean} ${state.theta} ${state.cells}`;
+      if (setting !== tally.setting) Object.assign(tally, { setting, inside: new Map() });
+      tally.inside.set(state.seed, l.at(state.theta) > found.top - DROP);
+      return `${sum([...tally.inside.values()])} of ${tally.inside.size}`;
+    }
+
     function draw() {
       const here = state.gene === HERE;
       const drawn = counted();
@@ -206,6 +216,7 @@
       }
       fact("top", short(found.theta));
       fact("range", `${short(found.low)} to ${short(found.high)}`);
+      fact("inside", here ? kept(l, found) : "–");
       living.say(stage, `θ at the top of the likelihood ${short(found.theta)}; within 1.92 nats ` +
         `from ${short(found.low)} to ${short(found.high)}. P(0) ${zeros.zero.toFixed(3)}.`);
     }

@@ -101,7 +101,13 @@
     const verdict = living.add(bottom, "p", { class: "lv-verdict" });
 
     const gapAt = (m, s) => terms(z, step, cells[state.cell], m, s).gap;
-    const bests = () => best(gapAt, [Math.sign(state.m) || 1, 0.5]);
+    /* The best q on this side of 0, and whether the other side has one as good. */
+    function bests() {
+      const side = Math.sign(state.m) || 1;
+      const [here, there] = [side, -side].map((m) => best(gapAt, [m, 0.5]));
+      const twin = Math.abs(here.m - there.m) > 0.1 && Math.abs(here.gap - there.gap) < 1e-3;
+      return { ...here, twin };
+    }
 
     function drawDensities(cell) {
       const q = seen.map((v) => normalDensity(v, state.m, state.s));
@@ -135,7 +141,9 @@
       const peak = normalDensity(state.s, 0, state.s);
       pen.text(place, pen.y(Math.min(peak, pen.y.back(pen.top + 26))) - 8, "your q", "rose-text",
         side[1]);
-      if (state.shown) pen.text(pen.right, pen.top + 6, "- - the best q", "green-text", "end");
+      if (!state.shown) return;
+      const name = state.best.twin ? "- - one of two best q" : "- - the best q";
+      pen.text(pen.right, pen.top + 6, name, "green-text", "end");
     }
 
     function drawBars(cell, now) {
@@ -162,7 +170,7 @@
         "Drag the dot and the square, or use the sliders. How small can you make the gap?";
       reveal.disabled = !state.tried;
       verdict.textContent = !state.shown ? record :
-        `${record} The best q: m = ${living.fixed(state.best.m, 2)}, ` +
+        `${record} ${state.best.twin ? "One of two equally good q" : "The best q"}: m = ${living.fixed(state.best.m, 2)}, ` +
         `s = ${living.fixed(state.best.s, 2)}, gap ${fixed(state.best.gap)}.`;
       living.say(stage, `m ${state.m.toFixed(2)}, s ${state.s.toFixed(2)}: gap ${fixed(now.gap)} nats. ` +
         verdict.textContent);

@@ -2,7 +2,7 @@
 (function (living) {
   "use strict";
   const { decoder, halves, integers, nbLogProb, random } = living.maths;
-  const TICKS = [0, 1, 5, 20, 50, 100, 200];
+  const TICKS = [0, 1, 5, 20, 50, 100, 200, 500];
 
   /* What Python embedded of labelled cells, unpacked. */
   living.labelled = (data) => ({
@@ -23,16 +23,22 @@
     };
   };
 
-  /* Write each kind's name where its cells are; at(n) is the place of a cell. */
-  living.names = (pen, cells, at) => {
-    const own = (kind) => cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
-    const kinds = cells.kinds.map((name, kind) => ({ name, cells: own(kind) }))
+  /* The numbers of a kind's cells. */
+  living.ofKind = (cells, kind) => cells.type.map((t, n) => n).filter((n) => cells.type[n] === kind);
+
+  /* Write each kind's name where its cells are; at(n) is the place of a cell. A name that would
+     run over the place `free` stands above it. */
+  living.names = (pen, cells, at, free) => {
+    const kinds = cells.kinds.map((name, kind) => ({ name, cells: living.ofKind(cells, kind) }))
       .filter((kind) => kind.cells.length)
       .sort((a, b) => b.cells.length - a.cells.length);
     const taken = []; // the legend has the names that find no room
     for (const { name, cells: inside } of kinds) {
       const middle = (i) => inside.map((n) => at(n)[i]).sort((a, b) => a - b)[inside.length >> 1];
-      const [x, y, half] = [pen.x(middle(0)), pen.y(middle(1)), 4 * name.length];
+      const [x, half] = [pen.x(middle(0)), 4 * name.length];
+      const own = pen.y(middle(1));
+      const [dx, dy] = [x - pen.x(free[0]), own - pen.y(free[1])];
+      const y = Math.abs(dx) < half + 10 && Math.abs(dy) < 16 ? own - dy - 18 : own;
       const clear = taken.every((t) => Math.abs(t.y - y) > 18 || Math.abs(t.x - x) > t.half + half);
       if (!clear || x - half < pen.left || x + half > pen.right) continue;
       taken.push({ x, y, half });
@@ -64,14 +70,23 @@
   }
   living.maths.nbQuantile = quantile;
 
+  /* Where an axis may end: a fifth above what any cell's state makes of these genes. */
+  living.room = (cells, genes, library) => 1.2 * library * Math.max(...cells.z.map((z) => {
+    const shares = cells.decode(z);
+    return Math.max(...genes.map(([, g]) => shares[g]));
+  }));
+
   /* Genes as rows: what is expected of a state as bars, drawn cells as dots, and the counts of a
      real cell, if any, as crosses. options: label, draws (how many cells), own (real counts),
-     middle (whether bars show the middle nine tenths instead of the mean). The result,
-     show(shares, library, theta, seed), returns the total of a drawn cell, over all genes. */
+     middle (whether bars show the middle nine tenths instead of the mean), top (the end of the
+     axis, which stays where it is). The result, show(shares, library, theta, seed), returns the
+     total of a drawn cell, over all genes. */
   living.genes = (parent, genes, options) => {
+    const { top } = options;
     const chart = living.rows(parent, {
       label: "Counts of marker genes", names: genes.map(([name]) => name), row: 25,
-      x: { domain: [0, 60], root: true, label: options.label },
+      x: { domain: [0, top], root: true, label: options.label,
+        ticks: TICKS.filter((v) => v <= top) },
     });
     return (shares, library, theta, seed) => {
       const cells = Array.from({ length: options.draws }, (_, i) => {
@@ -82,17 +97,13 @@
         const mean = library * shares[g];
         return options.middle ? [0.05, 0.95].map((p) => quantile(mean, theta[g], p)) : [0, mean];
       });
-      const most = Math.max(...bars.map((b) => b[1]), ...(options.own || []),
-        ...cells.flatMap((counts) => genes.map(([, g]) => counts[g])));
-      const top = [12, 30, 60, 120, 180, 250].find((v) => v > 1.1 * most) || 1.2 * most;
-      chart.spec.x.domain = [0, top];
-      chart.spec.x.ticks = TICKS.filter((v) => v <= top);
       chart.draw((pen, rows) => genes.forEach(([, g], i) => {
         const { y, top: a, bottom: b } = rows[i];
-        pen.bar(pen.x(bars[i][0]), pen.x(bars[i][1]), a, b, "sky");
+        const x = (count) => pen.x(Math.min(count, top));
+        pen.bar(x(bars[i][0]), x(bars[i][1]), a, b, "sky");
         cells.forEach((counts, k) =>
-          pen.dot(pen.x(counts[g]), y + 5 * (k - (cells.length - 1) / 2), 4, "rose"));
-        if (options.own) pen.text(pen.x(options.own[i]), y + 6, "×", "cross halo", "middle");
+          pen.dot(x(counts[g]), y + 5 * (k - (cells.length - 1) / 2), 4, "rose"));
+        if (options.own) pen.text(x(options.own[i]), y + 6, "×", "cross halo", "middle");
       }));
       return cells[0].reduce((a, b) => a + b);
     };

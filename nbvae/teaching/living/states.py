@@ -23,22 +23,22 @@ def state_by_hand(
     cell: int,
     still: Figure | None = None,
 ) -> LivingFigure:
-    """Let the reader drag z along two of its coordinates, and turn z with the decoder.
+    """Let the reader drag z along two of its coordinates, and turn z with or without the decoder.
 
     Args:
         model: trained, with one hidden layer in its decoder. Its weights travel with the page as
             half floats.
         adata: the cells to show, with raw counts and ``obs["cell_type"]``.
         genes: whose counts to show, by name.
-        cell: the number of the cell whose state is the first.
+        cell: the number of the cell whose state is the first, and whose counts are shown.
         still: the picture for where scripts do not run.
 
     """
-    own = adata[cell, list(genes)].X.toarray().ravel()
+    counts = whole(adata[cell].X.toarray().ravel())
     return LivingFigure(
         "state_by_hand",
         "A state to move by hand",
-        {**cells_of(adata, genes), "cell": cell, "own": [int(n) for n in own]},
+        {**cells_of(adata, genes), "cell": cell, "counts": counts},
         trained=trained_of(model, adata),
         still=still,
     )

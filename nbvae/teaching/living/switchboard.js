@@ -21,13 +21,14 @@
     const verdict = living.add(row, "p", { class: "lv-verdict" });
     const tell = living.button(row, "Show me", () => solve());
     const told = living.add(stage, "dl", { class: "lv-told" });
-    living.add(stage, "p", { class: "lv-title" },
+    const trained = living.add(stage, "div", {}); // not shown of what never trained
+    living.add(trained, "p", { class: "lv-title" },
       "After 50 epochs, held out: what the loss reports (●) and what is true (○)");
-    const chart = living.rows(living.add(stage, "div", {}), {
+    const chart = living.rows(living.add(trained, "div", {}), {
       label: "Reported and true −ELBO", names: ["mended", "with the error"], left: 96, row: 30,
       x: { domain: [0, 1], label: "−ELBO, nats per cell" },
     });
-    const fact = living.facts(stage, [
+    const fact = living.facts(trained, [
       ["reported", "−ELBO, reported", "indigo"], ["true", "−ELBO, true", "rose"],
       ["kl", "true KL"], ["sd", "mean width s of q"], ["ari", "clusters and types, ARI"],
     ]);
@@ -82,6 +83,7 @@
         say("It should read", meant.join("\n"), "code");
         say("What it does", effect);
       }
+      trained.hidden = open && Boolean(said);
       drawNumbers(open && (scores[name] || (said ? null : scores.correct)));
       tell.disabled = open;
       const count = `${solved.filter(Boolean).length} of ${cases.length} found.`;

@@ -1,0 +1,245 @@
+"""How long to train, and what a longer run over-fits: python -m benchmarks.length run PBMC3K.h5ad.
+
+    python -m benchmarks.length run FILE    all runs; with FILE the raw counts of PBMC 3k
+    python -m benchmarks.length show        the table and the figure from what is there
+
+For once, twice and four times the default length, with and without a prior of θ (`theta_prior`),
+and for twice the length with the prior and half the rate, against scvi-tools' best single setting:
+a rate of 5e-3, no KL warm-up, early stopping, and the weights of its best epoch. "3000x2000" is
+generated (data.py); of PBMC 3k 2,000 genes are used,
+chosen in two ways: by dispersion, as `datasets.pbmc3k()` does, and by scanpy's flavour "seurat_v3".
+Each run sees nine tenths of the cells, and is judged by the others: −ELBO, the importance-weighted
+bound with 200 draws, and how many of the counts with an expectation of at least 1 lie in the
+middle 90 % of their predictive distribution, where a count that sits on an edge is cut by chance.
+Seconds are the processor's, of one thread. Lines of JSON go to results/length.jsonl.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData, read_h5ad
+
+from benchmarks import data, quality, report, results
+from nbvae import NBVAE, Trainer, nb_sample
+from nbvae.data.datasets import _most_variable
+from nbvae.module.protocol import LatentModule
+
+FILE = results.FOLDER / "length.jsonl"
+SETS = {  # with their seeds
+    "PBMC 3k, by dispersion": (0, 1, 2),
+    "sample": (0, 1, 2),
+    "PBMC 3k, seurat_v3": (0,),
+    "3000x2000": (0,),
+}
+LENGTHS, SD = (1, 2, 4), 0.5
+OURS, WITH_PRIOR, RIVAL = "nbvae", f"nbvae, theta_prior={SD}", "scvi-tools, its best"
+SLOWER = f"{WITH_PRIOR}, learning_rate=5e-3"  # twice as long only
+DRAWS, CELLS = 200, 150  # of the intervals
+
+
+def load(name: str, pbmc3k: Path) -> AnnData:
+    """Load a set; of PBMC 3k the 2,000 genes that a rule takes to be variable."""
+    if not name.startswith("PBMC"):
+        return data.load(name)
+    adata = read_h5ad(pbmc3k)
+    if name.endswith("dispersion"):
+        return _most_variable(adata, 2000)
+    import scanpy as sc
+
+    adata = adata[:, np.asarray((adata.X > 0).sum(axis=0)).ravel() >= 3].copy()
+    chosen = sc.pp.highly_variable_genes(adata, n_top_genes=2000, flavor="seurat_v3", inplace=False)
+    return adata[:, chosen.highly_variable.to_numpy()].copy()
+
+
+def ours(train: AnnData, seed: int, way: str, times: int) -> tuple[LatentModule, int]:
+    """Train so many times as long as by default. Returns the module and the epochs."""
+    torch.manual_seed(seed)
+    module = NBVAE.for_counts(train)
+    default = Trainer().settings.epochs_for(int(0.9 * train.n_obs))
+    trainer = Trainer(
+        max_epochs=times * default,
+        theta_prior=None if way == OURS else SD,
+        learning_rate=5e-3 if way == SLOWER else 1e-2,
+        seed=seed,
+        device="cpu",
+        progress=False,
+    )
+    return module, len(trainer.fit(module, train))
+
+
+def rival(train: AnnData, seed: int) -> tuple[LatentModule, int]:
+    """Train scvi-tools' model by its best setting; its best weights are ours to keep."""
+    import scvi
+    from lightning.pytorch.callbacks import Callback
+
+    from benchmarks.rivals import ScviFace
+
+    class Best(Callback):
+        lowest, weights = float("inf"), None
+
+        def on_train_epoch_end(self, trainer: Any, plan: Any) -> None:
+            value = float(trainer.callback_metrics["elbo_validation"])
+            if value < self.lowest:
+                self.lowest, self.weights = value, copy.deepcopy(plan.module.state_dict())
+
+    scvi.settings.seed, scvi.settings.num_threads = seed, 1
+    scvi.model.SCVI.setup_anndata(train)
+    model, best = scvi.model.SCVI(train, gene_likelihood="nb"), Best()
+    model.train(
+        max_epochs=400,
+        accelerator="cpu",
+        devices=1,
+        early_stopping=True,
+        check_val_every_n_epoch=1,
+        plan_kwargs={"lr": 5e-3, "n_epochs_kl_warmup": None},
+        enable_progress_bar=False,
+        callbacks=[best],
+    )
+    model.module.load_state_dict(best.weights)
+    return ScviFace(model.module).eval(), len(model.history["elbo_validation"])
+
+
+@torch.no_grad()
+def coverage(module: Any, test: AnnData) -> float:
+    """How many counts lie in the middle 90 % of their predictive distribution.
+
+    The place of a count among draws is drawn evenly from its step, so that 90 % is right even for
+    small counts.
+    """
+    x = torch.from_numpy(test.X[:CELLS].toarray()).float()
+    torch.manual_seed(0)
+    below, equal, mean = (torch.zeros_like(x) for _ in range(3))
+    for _ in range(DRAWS):
+        p = module.generative(module.inference(x).z, x.sum(dim=1, keepdim=True))
+        drawn = nb_sample(p.log_px_mean, p.log_theta)
+        below += drawn < x
+        equal += drawn == x
+        mean += p.log_px_mean.exp() / DRAWS
+    place = (below + torch.rand_like(x) * (equal + 1)) / (DRAWS + 1)
+    inside = (place > 0.05) & (place < 0.95)
+    return inside[mean >= 1].float().mean().item()
+
+
+def ways(seed: int) -> Iterator[tuple[str, int]]:
+    """Go through ways and lengths; the dearest with the first seed only."""
+    yield from ((way, times) for times in (1, 2) for way in (OURS, WITH_PRIOR))
+    yield RIVAL, 1
+    if seed == 0:
+        yield from ((OURS, 4), (WITH_PRIOR, 4), (SLOWER, 2))
+
+
+def run(adata: AnnData, seed: int, way: str, times: int) -> dict[str, Any]:
+    """Train one way, and judge it by cells that it never saw."""
+    train, test = data.split(adata, seed)
+    start = process_time()
+    ended = rival(train.copy(), seed) if way == RIVAL else ours(train, seed, way, times)
+    module, epochs = ended
+    seconds = process_time() - start
+    scores = {**quality.of_counts(module, test), "coverage": coverage(module, test)}
+    return {"epochs": epochs, "cpu_s": seconds, **scores}
+
+
+def run_all(pbmc3k: Path) -> None:
+    """Run what is not there yet; a result is kept as soon as it is there."""
+    names = "data", "seed", "way", "times"
+    there = [tuple(map(line.get, names)) for line in results.stored(FILE.parent, FILE.name)]
+    for name, seeds in SETS.items():
+        adata = load(name, pbmc3k)
+        for what in ((name, seed, *way) for seed in seeds for way in ways(seed)):
+            if what not in there:
+                line = dict(zip(names, what, strict=True)) | run(adata, *what[1:])
+                with FILE.open("a") as stored:
+                    stored.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    """Run what is not there yet, or show what is."""
+    match sys.argv[1:]:
+        case ["run", file]:
+            torch.set_num_threads(1)
+            run_all(Path(file))
+        case ["show"]:
+            found = pd.DataFrame(results.stored(FILE.parent, FILE.name))
+            draw(found)
+            FILE.with_suffix(".md").write_text(text(found), encoding="utf-8")
+        case _:
+            sys.exit(__doc__)
+
+
+COLUMNS = {
+    "neg_elbo": ("−ELBO", "{:.1f}"),
+    "bound": ("bound", "{:.1f}"),
+    "kl": ("KL", "{:.1f}"),
+    "dimensions_in_use": ("dimensions", "{:.0f}"),
+    "coverage": ("in 90 % intervals", "{:.1%}"),
+    "epochs": ("epochs", "{:.0f}"),
+    "cpu_s": ("seconds", "{:.1f}"),
+}
+
+
+def means(found: pd.DataFrame) -> pd.DataFrame:
+    """Average over the seeds."""
+    table = found.groupby(["data", "way", "times"])[list(COLUMNS)].mean()
+    order = ((name, way, n) for name in SETS for way, _ in WAYS for n in LENGTHS)
+    return table.loc[[key for key in order if key in table.index]]
+
+
+def text(found: pd.DataFrame) -> str:
+    """Compose the report."""
+    table = means(found)
+    shown = pd.DataFrame({n: table[c].map(f.format) for c, (n, f) in COLUMNS.items()}).reset_index()
+    shown["times"] = [
+        f"{n}×" if way != RIVAL else "" for n, way in zip(shown.times, shown.way, strict=True)
+    ]
+    about = (__doc__ or "").split("\n\n")[2].strip()
+    seeds = ", ".join(
+        f"{name} {n}" for name, n in found.groupby("data", sort=False).seed.nunique().items()
+    )
+    figure = "![−ELBO and bound against length](length.png)"
+    parts = ["# How long to train", about, f"Means over seeds: {seeds}.", figure]
+    return "\n\n".join([*parts, "\n".join(report.markdown(shown))]) + "\n"
+
+
+WAYS = ((OURS, "#0072B2"), (WITH_PRIOR, "#009E73"), (SLOWER, "#CC79A7"), (RIVAL, "#D55E00"))
+
+
+def draw(found: pd.DataFrame) -> None:
+    """Draw −ELBO and bound against length, a panel per set."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    table = means(found)
+    names = [name for name in SETS if name in table.index]
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(3.4 * len(names), 3.6), layout="constrained"
+    )
+    for ax, name in zip(np.atleast_1d(axes), names, strict=True):
+        for way, colour in WAYS:
+            if (name, way) not in table.index.droplevel("times"):
+                continue
+            curve = table.loc[name, way]
+            for column, style in (("neg_elbo", "o-"), ("bound", "s--")):
+                label = f"{way}: {COLUMNS[column][0]}"
+                if way == RIVAL:
+                    ax.axhline(curve[column].iloc[0], color=colour, ls=style[1:], label=label)
+                else:
+                    ax.plot(curve.index, curve[column], style, color=colour, label=label)
+        ax.set(title=name, xlabel="length ÷ default", xscale="log", ylabel="nats per cell")
+        ax.set_xticks(LENGTHS, [f"{n}×" for n in LENGTHS])
+        ax.minorticks_off()
+    figure.legend(
+        *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+    )
+    figure.savefig(FILE.with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""A link to another chapter goes to the section that is meant: a page is some 30,000 px long."""
+
+import re
+from collections import Counter
+
+import pytest
+from notebooks import BOOK, chapters, read
+
+WHOLE = re.compile(r"\[([^\]]*)\]\((\d\d_\w+\.ipynb)\)")
+COURSE = re.compile(
+    r"^\s*(?:\*\*Builds on\*\*|Next:|This is the last)"
+)  # paragraphs that lead through it
+ALLOWED = {  # the chapter as a whole is meant, or the link waits for its section
+    "intro": [("a draft", "05")],
+    "02_negative_binomial": [
+        ("chapter 5", "05"),
+        ("chapter 3", "03"),
+        ("chapter 3", "03"),
+        ("chapter 7", "07"),
+        ("Chapter 8", "08"),
+        ("chapter 5", "05"),
+    ],
+    "03_generative_model": [
+        ("chapter 4", "04"),
+        ("chapter 6", "06"),
+        ("Chapter 8", "08"),
+        ("chapter 9", "09"),
+        ("chapter 8", "08"),
+        ("chapter 8", "08"),
+        ("chapter 4", "04"),
+        ("chapter 8", "08"),
+        ("chapter 4", "04"),
+        ("chapter 7", "07"),
+        ("chapter 4", "04"),
+        ("Chapter 9", "09"),
+    ],
+    "04_inference": [
+        ("chapter 5", "05"),
+        ("chapter 5", "05"),
+        ("chapter 8", "08"),
+        ("chapter 5", "05"),
+    ],
+    "07_latent_space": [("chapter 1", "01"), ("chapter 4", "04"), ("chapter 4", "04")],
+    "08_criticism": [
+        ("Chapter 6", "06"),
+        ("Chapter 6", "06"),
+        ("Chapter 2", "02"),
+        ("chapter 7", "07"),
+    ],
+    "09_using_the_model": [
+        ("chapter 1", "01"),
+        ("chapter 1", "01"),
+        ("chapter 7", "07"),
+        ("generative story", "03"),
+        ("chapter 10", "10"),
+    ],
+    "10_batches": [("chapter 4", "04")],
+    "11_fast": [("chapter 2", "02"), ("chapter 6", "06"), ("chapter 8", "08")],
+    "12_your_own_data": [
+        ("chapter 7", "07"),
+        ("chapter 6", "06"),
+        ("chapter 6", "06"),
+        ("one is an anecdote", "06"),
+        ("chapter 8", "08"),
+        ("chapter 8", "08"),
+        ("chapter 8", "08"),
+        ("chapter 9", "09"),
+        ("chapter 11", "11"),
+        ("chapter 2", "02"),
+        ("chapter 5", "05"),
+        ("chapter 2", "02"),
+        ("chapter 6", "06"),
+        ("chapters 4", "04"),
+        ("7", "07"),
+        ("chapter 9", "09"),
+        ("chapter 5", "05"),
+        ("chapter 8", "08"),
+    ],
+    "13_scale": [("chapter 6", "06")],
+    "14_beyond": [("chapter 6", "06"), ("chapter 4", "04")],
+}
+PAGES = {  # tables and lists of the chapters themselves
+    "intro": r"^- \[\d+\. ",  # the map of the chapters
+    "for_lecturers": r"^\|",  # courses by the hour
+    "notation": r"^\|",  # where a symbol is first used
+}
+
+
+def whole_links(text):
+    """The links to the top of a chapter, outside the paragraphs that lead through the course."""
+    return [
+        (words, target[:2])
+        for paragraph in text.split("\n\n")
+        if not COURSE.match(paragraph)
+        for words, target in WHOLE.findall(paragraph)
+    ]
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_chapters_link_to_sections(path):
+    cells = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    found = Counter(link for cell in cells for link in whole_links(cell))
+    assert found - Counter(ALLOWED.get(path.stem, [])) == Counter()
+
+
+@pytest.mark.parametrize("path", sorted(BOOK.glob("*.md")), ids=lambda path: path.stem)
+def test_pages_link_to_sections_outside_their_tables(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    table = PAGES.get(path.stem, r"(?!)")
+    found = [link for line in lines if not re.match(table, line) for link in whole_links(line)]
+    assert Counter(found) - Counter(ALLOWED.get(path.stem, [])) == Counter()
+
+
+def test_a_link_to_the_top_is_found():
+    text = "See [chapter 2](02_b.ipynb) and [3](03_c.ipynb#a).\n\nNext: [more](04_d.ipynb)."
+    assert whole_links(text) == [("chapter 2", "02")]

@@ -1,0 +1,62 @@
+"""The prior of θ: the gradient that it adds, where it leads, and what it needs."""
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from nbvae import NBVAE, Trainer, TrainerSettings
+from nbvae.train.state import TrainingState
+
+SETTINGS = {"max_epochs": 30, "batch_size": 16, "device": "cpu", "progress": False}
+
+
+def model(**options):
+    torch.manual_seed(0)
+    return NBVAE(12, 2, n_hidden=16, **options)
+
+
+@pytest.mark.parametrize(("sd", "n_cells"), [(0.5, 53), (2.0, 7)])
+def test_its_gradient_is_that_of_a_normal_density(sd, n_cells):
+    """Else it would be another prior: its share of a cell is −log p(log θ) / N."""
+    module = model()
+    state = TrainingState(module, TrainerSettings(theta_prior=sd), {}, n_cells)
+    log_theta = module.log_theta.detach().clone().requires_grad_()
+    (-Normal(0.0, sd).log_prob(log_theta).sum() / n_cells).backward()
+    for weights in module.parameters():
+        weights.grad = torch.full_like(weights, 0.1)
+    state.update_weights(1e-3)
+    torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
+    others = (weights for weights in module.parameters() if weights is not module.log_theta)
+    assert all((weights.grad == 0.1).all() for weights in others)
+
+
+def test_a_narrow_prior_keeps_theta_at_one_and_a_wide_one_is_none(small):
+    """Else it would pull elsewhere, or by an amount that does not depend on its width."""
+    ends = {}
+    for sd in (None, 1e4, 0.5, 0.02):
+        module = NBVAE.for_counts(small, 2, n_hidden=16, seed=0)
+        Trainer(**SETTINGS, theta_prior=sd, learning_rate=0.05, holdout_fraction=0).fit(
+            module, small
+        )
+        ends[sd] = module.log_theta.detach().numpy()
+    np.testing.assert_allclose(ends[1e4], ends[None], atol=1e-3)
+    assert np.abs(ends[0.02]).max() < 0.1
+    assert np.abs(ends[0.02]).mean() < np.abs(ends[0.5]).mean() < np.abs(ends[None]).mean()
+
+
+def test_the_history_is_without_it(small):
+    """Else runs with and without a prior could not be compared."""
+    first = [
+        Trainer(**SETTINGS | {"max_epochs": 1}, theta_prior=sd, learning_rate=1e-9)
+        .fit(model(), small)
+        .train_neg_elbo.iloc[0]
+        for sd in (None, 0.1)
+    ]
+    assert first[0] == pytest.approx(first[1], rel=1e-6)
+
+
+def test_a_module_without_theta_is_refused(small):
+    """Else the reader would believe in a prior that is not there."""
+    with pytest.raises(ValueError, match=r"no log_theta .* Leave theta_prior away"):
+        Trainer(**SETTINGS, theta_prior=0.5).fit(model(likelihood="poisson"), small)
