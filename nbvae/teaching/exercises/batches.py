@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
+from nbvae.teaching.exercises._integrations import embeddings, with_a_small_experiment
 from nbvae.teaching.exercises._reading import array, close, compare, number
 
 N_NEIGHBOURS = 15
@@ -126,7 +127,7 @@ def check_integration_score(integration_score: Callable) -> Diagnosis:
         if lacks:
             batch[kinds == 2] = 0
         names = np.array(["B", "NK", "T"])[kinds]
-        good, rivals = _embeddings(centres, kinds, batch, lacks, rng)
+        good, rivals = embeddings(centres, kinds, batch, lacks, rng)
 
         def score_of(
             points: np.ndarray, batch: np.ndarray = batch, names: np.ndarray = names
@@ -145,45 +146,18 @@ def check_integration_score(integration_score: Callable) -> Diagnosis:
 
 
 def _more_than_chance(integration_score: Callable, rng: np.random.Generator) -> Diagnosis:
-    """One cell in seven is of experiment 1; in the middle of its kind each is a neighbour of all.
-
-    Then about half of all neighbours are of the own experiment, and by chance it is 0.74.
-    """
-    kinds, batch = np.repeat(np.arange(3), 80), np.tile(np.arange(80) < 12, 3).astype(int)
-    centres, noise = 12 * np.eye(3, 10)[kinds], rng.standard_normal((240, 10))
-    drawn = noise * np.where(batch == 1, 0.4, 1.0)[:, None]
-    names = np.array(["B", "NK", "T"])[kinds]
-    good, bad = (
-        float(number(integration_score(centres + spread, batch.copy(), names.copy())))
-        for spread in (noise, drawn)
+    good, bad, batch, names = with_a_small_experiment(rng)
+    good_score, bad_score = (
+        float(number(integration_score(points, batch.copy(), names.copy())))
+        for points in (good, bad)
     )
-    if bad < good - 1e-3:
+    if bad_score < good_score - 1e-3:
         return None
     return (
         "where experiment 1 is small, a good integration should beat one that draws its cells to "
         "the middle of their kind. To mix more than chance is a fault, too, and ½ is not the aim: "
         "compare with perfect_mixing."
     )
-
-
-def _embeddings(
-    centres: np.ndarray,
-    kinds: np.ndarray,
-    batch: np.ndarray,
-    lacks: bool,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the good embedding, and bad ones by what is wrong with them."""
-    noise = rng.standard_normal((len(kinds), 3))
-    good = centres[kinds] + noise
-    rivals = {
-        "one in which the experiments stay apart": good + np.outer(batch, [0, 0, 9]),
-        "one that mixes everything, kinds and experiments": noise,
-    }
-    if lacks:
-        pulled = centres[np.where(kinds == 2, 1, kinds)] + noise
-        rivals["one that pulls the kind that experiment 1 lacks onto another"] = pulled
-    return good, rivals
 
 
 def _alike(points: np.ndarray, labels: np.ndarray) -> float:
