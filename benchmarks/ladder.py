@@ -32,7 +32,7 @@ from nbvae.train.settings import TrainerSettings
 from nbvae.train.state import TrainingState
 
 BATCH_SIZE = 128
-ROUNDS = {"sample": 40, "3000x2000": 16}
+ROUNDS = {"sample": 30, "3000x2000": 10}
 FILE = results.FOLDER / "ladder.csv"
 Change = Callable[["Run"], AbstractContextManager[Any]]
 
