@@ -128,6 +128,22 @@ def test_where_scvi_ends(quoted):
         assert (float(ends[place]), float(lowest[place])) == numbers
 
 
+def test_what_both_end_with(quoted):
+    """Each pair is nbvae's and scvi-tools'; what has a range is quoted without it."""
+    names = {
+        "IN_USE": "dimensions in use",
+        "BOUND": "bound",
+        "ARI": "ARI",
+        "NEIGHBOURS": "15 neighbours",
+    }
+    for name, heading in names.items():
+        shown = column("Quality", heading, "data", "rival")
+        assert quoted[name].keys() == SETS.keys()
+        for data, pair in quoted[name].items():
+            found = [float(shown[SETS[data], rival].split()[0]) for rival in ("nbvae", "scvi")]
+            assert found == list(pair)
+
+
 def test_the_floor(quoted):
     times = column("Floor", "step ÷ floor", "data").astype(float)
     for name, factor in quoted["FLOOR"].items():
@@ -137,5 +153,8 @@ def test_the_floor(quoted):
 def test_where_the_time_goes(quoted):
     columns = ("log-gammas and digammas", "matrix products", "Adam, at least", "everything else")
     measured = [column("Where the time goes", name, "rival") for name in columns]
+    times = column("Speed", "time ÷ nbvae's", "data", "rival")
+    for rival, time in quoted["TIME"].items():
+        assert time == round(float(times["3000x2000", rival].split("×")[0]), 1)
     for rival, shares in quoted["PROFILE"].items():
         assert [f"{share}%" for share in shares] == [shown[rival] for shown in measured]
