@@ -24,7 +24,7 @@
     });
     const fact = living.facts(stage, [
       ["chimeras", "chimeras among these draws", "rose"],
-      ["range", "so among many draws (95 %)"],
+      ["range", "their share, 95 % interval"],
       ["cells", "among the real cells", "grey"],
       ["test", "bound, test cells (nats)"], ["train", "bound, training cells (nats)"],
     ]);
