@@ -1,6 +1,8 @@
 """What `pytest --nbval` needs to know, so that the plain command works from any folder."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if (config.rootpath / "tools" / "unsolved.py").exists():  # not beside a student's notebook
         config.pluginmanager.import_plugin("unsolved")
         config.pluginmanager.import_plugin("score")
+    _find_room(config)
     # A backend chosen for scripts would keep the figures out of the notebooks.
     os.environ.pop("MPLBACKEND", None)
     # Matrices this small gain nothing from a second thread, and threads that wait by spinning
@@ -28,6 +31,18 @@ def pytest_configure(config: pytest.Config) -> None:
         options.nbval_sanitize_with = str(config.rootpath / "nbval_sanitize.cfg")
     if not any("--nbval-cell-timeout" in arg for arg in config.invocation_params.args):
         options.nbval_cell_timeout = CELL_TIMEOUT
+
+
+def _find_room(config: pytest.Config) -> None:
+    """Where a home can't be written to, give the kernels a folder for what they keep there."""
+    try:
+        with tempfile.TemporaryFile(dir=Path.home()):
+            return
+    except (OSError, RuntimeError):  # read-only; unknown
+        folder = tempfile.TemporaryDirectory(prefix="nbvae-")
+        config.add_cleanup(folder.cleanup)
+        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
+            os.environ.setdefault(name, folder.name)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

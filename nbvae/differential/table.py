@@ -67,7 +67,8 @@ def differential_expression(
     the counts; over all genes, so not within a few that were picked from the table. What it does
     not: groups that were chosen by looking at the same counts, such as clusters; counts that the
     model does not describe; and donors. p speaks of cells: with cells of one donor per group it
-    can't tell a group's difference from a donor's. ``replicates`` makes it speak of donors.
+    can't tell a group's difference from a donor's. ``replicates`` makes it speak of donors. Where
+    donors are what counts, limma, on the sums of each donor, finds more (benchmarks/donors.py).
 
     Args:
         module: an ``NBVAE``.

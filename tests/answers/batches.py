@@ -1,4 +1,4 @@
-"""Answers to the exercises of nbvae/teaching/exercises/batches.py, right and wrong."""
+"""Answers to the exercises of exercises/batches.py and thinning.py, right and wrong."""
 
 import numpy as np
 import torch

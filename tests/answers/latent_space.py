@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from scipy import sparse, stats
+from scipy import linalg, sparse
 
 
 def purity_by_table(clusters, labels):
@@ -19,13 +19,28 @@ def purity_by_loop(clusters, labels):
     return right / len(labels)
 
 
-def rotate_by_qr(z, rng):
-    return z @ np.linalg.qr(rng.standard_normal((z.shape[1], z.shape[1])))[0]
+def turned_by_svd(z, target):
+    u, _, vt = np.linalg.svd(z.T @ target)
+    return z @ u @ vt
 
 
-def rotate_by_svd(z, rng):
-    u, _, vt = np.linalg.svd(rng.standard_normal((z.shape[1], z.shape[1])))
-    return z @ (u @ vt)
+def turned_by_polar(z, target):
+    return z @ linalg.polar(z.T @ target)[0]
+
+
+def turned_by_torch(z, target):
+    z, target = torch.tensor(z).float(), torch.tensor(target).float()
+    u, _, v = torch.svd(z.T @ target)
+    return z @ u @ v.T
+
+
+def turned_without_mirror(z, target):
+    u, _, vt = np.linalg.svd(z.T @ target)
+    return z @ u @ np.diag([1, 1, 1, 1, np.linalg.det(u @ vt)]) @ vt
+
+
+def turned_about_the_middle(z, target):
+    return turned_by_svd(z - z.mean(0), target - target.mean(0)) + target.mean(0)
 
 
 def agree_by_sklearn(z, labels, k):
@@ -75,19 +90,6 @@ def purity_by_matrix(clusters, labels):
     return torch.tensor(table).max(dim=1).values.sum() / len(labels)
 
 
-def rotate_by_reflection(z, rng):
-    """Two reflections, each in a random plane."""
-    for _ in range(2):
-        v = rng.standard_normal(z.shape[1])
-        v /= np.linalg.norm(v)
-        z = z - 2 * np.outer(z @ v, v)
-    return torch.from_numpy(z).float()
-
-
-def rotate_each_cell(z, rng):
-    return np.array([rotate_by_qr(cell[None], rng)[0] for cell in z])
-
-
 def agree_by_torch(z, labels, k):
     distances = torch.cdist(torch.tensor(z)[None], torch.tensor(z)[None])[0]
     nearest = distances.fill_diagonal_(torch.inf).topk(k, largest=False).indices.numpy()
@@ -117,10 +119,10 @@ RIGHT = {
         lambda c, k: np.float32(purity_by_loop(c, k)),
     ),
     "7.2": (
-        rotate_by_qr,
-        rotate_by_svd,
-        rotate_by_reflection,
-        lambda z, r: z @ stats.ortho_group.rvs(z.shape[1], random_state=r),
+        turned_by_svd,
+        turned_by_polar,
+        turned_by_torch,
+        lambda z, t: z @ linalg.orthogonal_procrustes(z, t)[0],
     ),
     "7.3": (agree_by_sklearn, agree_by_loop, agree_by_torch),
     "7.4": (
@@ -144,14 +146,15 @@ WRONG = [
     ("7.1", lambda c, k: 1 - purity_by_loop(c, k), "that are not of the commonest"),
     ("7.1", lambda c, k: len(k) * purity_by_loop(c, k) / 4, "number of clusters"),
     ("7.1", lambda c, k: np.unique(k, return_counts=True)[1].max() / len(k), "into each cluster"),
-    ("7.2", lambda z, r: z @ r.standard_normal((5, 5)), "not orthogonal"),
-    ("7.2", rotate_each_cell, "not orthogonal"),
-    ("7.2", lambda z, r: z, "nothing has turned"),
-    ("7.2", lambda z, r: z[:, r.permutation(5)], "only swaps"),
-    ("7.2", lambda z, r: 3 * rotate_by_qr(z, r), "one factor"),
-    ("7.2", lambda z, r: rotate_by_qr(z - z.mean(0), r), "were moved, too"),
-    ("7.2", lambda z, r: rotate_by_qr(z, np.random.default_rng(0)), "every generator"),
-    ("7.2", lambda z, r: z @ np.linalg.qr(np.random.randn(5, 5))[0], "with the same seed"),
+    ("7.2", lambda z, t: z, "nothing has turned"),
+    ("7.2", lambda z, t: t, "this is the target"),
+    ("7.2", lambda z, t: turned_by_svd(t, z), "turns the target"),
+    ("7.2", lambda z, t: z @ linalg.orthogonal_procrustes(t, z)[0], "the wrong way"),
+    ("7.2", lambda z, t: z @ np.linalg.pinv(z) @ t, "it stretches"),
+    ("7.2", turned_without_mirror, "a mirror is allowed"),
+    ("7.2", lambda z, t: z @ (z.T @ t), "not orthogonal"),
+    ("7.2", turned_about_the_middle, "were moved, too"),
+    ("7.2", lambda z, t: z[:, ::-1], "comes closer"),
     ("7.3", agree_with_itself, "its own neighbours"),
     ("7.3", agree_k_plus_one, "drop it"),
     ("7.3", agree_by_vote, "takes a vote"),

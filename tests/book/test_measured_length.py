@@ -27,7 +27,11 @@ def found():
 
 @pytest.fixture(scope="module")
 def changes(found):
-    return length.against_default(found).set_index(["data", "way", "times", "seed"])[SCORES]
+    return (
+        length.against_default(found)
+        .set_index(["data", "way", "times", "seed"])
+        .sort_index()[SCORES]
+    )
 
 
 @pytest.fixture(scope="module")

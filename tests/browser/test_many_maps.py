@@ -121,6 +121,27 @@ def test_a_turned_map_is_turned_back():
     assert maps.turned(away, points) == pytest.approx(points - points.mean(axis=0))
 
 
+def test_the_map_that_is_shown_first_lies_as_it_was_given():
+    figure = samples.FIGURES["many_maps"]()
+    text = figure.trained["maps"][figure.values["start"]][0][0]
+    shown = np.frombuffer(base64.b64decode(text), "<u2").reshape(60, 2)
+    given = maps.on_unit_square(samples.several_maps()[15][0])
+    assert shown.astype(float) == pytest.approx(given, abs=2)
+
+
+def test_colours_are_told_in_numbers(figure):
+    page = figure("many_maps").page
+    widths = np.sort(samples.latent().sd.mean(axis=1))
+    ends = [widths[int(p * 60)] for p in (0.01, 0.99)]
+    page.get_by_label("Colour:").select_option("sd")
+    told = page.locator(".lv-legend li").all_inner_texts()
+    assert [float(told[i].split()[-1]) for i in (0, -1)] == pytest.approx(ends, abs=0.0051)
+    page.get_by_label("Colour:").select_option("library")
+    library = np.sort(samples.table().X.sum(axis=1).A1)
+    told = page.locator(".lv-legend li").all_inner_texts()
+    assert [int(told[i].split()[1]) for i in (0, -1)] == [library[0], library[59]]
+
+
 def test_the_page_gets_the_maps_that_python_has():
     figure = samples.FIGURES["many_maps"]()
     text = figure.trained["plane"][0]

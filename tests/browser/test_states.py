@@ -164,9 +164,13 @@ def test_the_axis_stays_where_it_is_while_the_library_moves(name, figure):
         slider.evaluate(
             "(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", np.log10(library)
         )
-        seen[library] = chart.locator(".lv-tick").all_text_contents(), max(bars(page.page))
+        ticks = chart.locator(".lv-tick").evaluate_all(
+            "all => all.map(e => [e.textContent, e.getAttribute('x')])"
+        )
+        seen[library] = ticks, max(bars(page.page))
     assert seen[200][0] == seen[1800][0]
-    assert seen[1800][1] / seen[200][1] == pytest.approx(3, rel=0.02 if name == "latent_map" else 1)
+    if name == "latent_map":  # whose bars begin at 0
+        assert seen[1800][1] / seen[200][1] == pytest.approx(3, rel=0.02)
 
 
 def click_on_map(page, x, y):

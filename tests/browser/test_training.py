@@ -1,5 +1,6 @@
 """The figures of chapters 5 and 6 show what Python computed, and keep a name until it is said."""
 
+import base64
 import functools
 
 import numpy as np
@@ -37,8 +38,9 @@ def test_the_numbers_are_those_of_the_run(figure, letter, name, frame):
 
 
 def test_the_bars_are_the_kl_and_the_counts_of_theta(figure):
-    page = figure("training_scrubber").page
-    seen = watched()["all is well"].frames[7]
+    figure = figure("training_scrubber")
+    figure.slide("epoch", 7)
+    page, seen = figure.page, watched()["all is well"].frames[7]
     heights = lambda n: np.array(page.locator("svg").nth(n).locator("rect.lv-area").evaluate_all(  # noqa: E731
         "all => all.map(e => +e.getAttribute('height'))"))  # fmt: skip
     assert heights(2) / (150 - 50) * 3.5 == pytest.approx(np.minimum(seen.kl, 3.5), abs=0.01)
@@ -48,13 +50,23 @@ def test_the_bars_are_the_kl_and_the_counts_of_theta(figure):
 
 
 def test_before_the_first_epoch_there_is_no_loss(figure):
-    page = figure("training_scrubber")
+    page = figure("training_scrubber")  # begins there
     slider = page.page.get_by_role("slider", name="epoch")
     slider.focus()
-    slider.press("Home")
     assert page.page.locator("[data-fact=held]").inner_text() == "–"
     slider.press("ArrowRight")
     assert page.fact("held") > 0
+
+
+def test_libraries_are_compared_within_types():
+    table = samples.table()
+    text = samples.FIGURES["training_scrubber"]().values["relative"]
+    shown = np.frombuffer(base64.b64decode(text), "<f2")
+    library, types = np.log(table.X.sum(axis=1).A1), table.obs["cell_type"]
+    expected = [
+        own - library[types == kind].mean() for own, kind in zip(library, types, strict=True)
+    ]
+    assert shown == pytest.approx(expected, abs=0.002)
 
 
 def test_a_run_is_named_by_the_reader_first(figure):

@@ -29,7 +29,7 @@ class _Pairs(NamedTuple):
     second: np.ndarray
 
 
-@exercise("3.5", "and this is how detectors of doublets get their training data (chapter 12).")
+@exercise("3.5", "detectors of doublets do the same with pairs of real cells (chapter 12).")
 def check_doublets(doublets: Callable) -> Diagnosis:
     """Read off the marks who was paired with whom; then compare with what each cell brings."""
     case = _case(inputs())

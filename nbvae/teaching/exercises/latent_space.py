@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
 
 from nbvae import evaluation
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
-from nbvae.teaching.exercises._drawing import generator_slip
 from nbvae.teaching.exercises._formula import Formula, in_page
 from nbvae.teaching.exercises._reading import array, close, compare
 
@@ -52,26 +52,42 @@ def _purity(clusters: np.ndarray, labels: np.ndarray) -> float:
     return sum(best.values()) / len(labels)
 
 
-@exercise("7.2", "turned, and no distance has changed.")
-def check_rotate(rotate: Callable) -> Diagnosis:
-    """Compare the distances between all pairs of cells before and after."""
-    z = inputs().standard_normal((30, 5)) + 1.0
-    turned = array(rotate(z.copy(), np.random.default_rng(1)), z.shape, "the table of states")
-    if close(turned, z, within=1e-5):
-        return "nothing has turned."
-    before, after = pdist(z), pdist(turned.astype(float))
-    if not close(after, before, within=1e-5):
-        ratio = after / before
-        if close(ratio, np.full_like(ratio, ratio[0]), within=1e-5):
-            return "all distances are scaled by one factor; a rotation changes none."
-        if close(np.sort(turned, axis=0), np.sort(z, axis=0), within=1e-5):
-            return "the columns were shuffled, each by itself; a rotation moves whole cells."
+@exercise("7.2", "now two trainings can be laid upon each other.")
+def check_turned(turned: Callable) -> Diagnosis:
+    """Compare with SciPy's rotation; here it takes a mirror, and noise is left over."""
+    rng = inputs()
+    z = rng.standard_normal((30, 5)) * [2.0, 1.5, 1.2, 0.9, 0.7] + 1.0
+    rotation, _ = np.linalg.qr(rng.standard_normal((5, 5)))
+    rotation[:, 0] *= -np.sign(np.linalg.det(rotation))
+    target = z @ rotation + 0.2 * rng.standard_normal(z.shape)
+    answer = array(turned(z.copy(), target.copy()), z.shape, "the table of states")
+    best, _ = orthogonal_procrustes(z, target)
+    if close(answer, z @ best, within=1e-5):
+        return None
+    slips = {
+        "nothing has turned": z,
+        "this is the target; z was to be turned": target,
+        "this turns the target towards z; z was to be turned": target @ best.T,
+        "this turns the wrong way: the matrix is transposed": z @ best.T,
+        "this is the best linear map: it stretches, and a rotation may not":
+        z @ np.linalg.lstsq(z, target, rcond=None)[0],
+        "a mirror is allowed, and here it is needed": z @ _without_mirror(z, target),
+    }  # fmt: skip
+    for complaint, slip in slips.items():
+        if close(answer, slip, within=1e-5):
+            return f"{complaint}."
+    if not close(pdist(answer.astype(float)), pdist(z), within=1e-5):
         return "distances between cells have changed: the matrix is not orthogonal."
-    if not close(np.linalg.norm(turned, axis=1), np.linalg.norm(z, axis=1), within=1e-5):
+    if not close(np.linalg.norm(answer, axis=1), np.linalg.norm(z, axis=1), within=1e-5):
         return "the cells were moved, too; a rotation leaves the origin where it is."
-    if close(np.sort(abs(turned), axis=1), np.sort(abs(z), axis=1), within=1e-5):
-        return "this only swaps or flips coordinates; a rotation mixes them."
-    return generator_slip(lambda rng: rotate(z.copy(), rng))
+    return "it is turned, and no distance has changed, but another rotation comes closer to target."
+
+
+def _without_mirror(z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the best rotation of determinant 1."""
+    u, _, vt = np.linalg.svd(z.T @ target)
+    u[:, -1] *= np.linalg.det(u @ vt)
+    return u @ vt
 
 
 @exercise("7.3", "and a cell is not its own neighbour.")

@@ -1,4 +1,4 @@
-/* Chapter 8: one factor on all θ. A gene against its replicates, and φ of (8.2) over all genes. */
+/* Chapter 8: one factor on all θ. A gene against its replicates, and φ of (8.2) over all. */
 (function (living) {
   "use strict";
   const { halves, integers, random } = living.maths;
@@ -70,8 +70,8 @@
       x: { domain: [-2, 2], ticks: [-2, -1, 0, 1, 2], label: "times the data's",
         text: (t) => living.plain(2 ** t) },
     });
-    const pit = living.chart(panel("φ, all genes")[0], {
-      label: "Histogram of φ over all genes", height: 220,
+    const pit = living.chart(panel("φ, all counts with μ > 1")[0], {
+      label: "Histogram of φ over all counts with μ > 1", height: 220,
       x: { domain: [0, 1], label: "φ" }, y: { domain: [0, 2], label: "density" },
     });
     const fact = living.facts(stage, [
@@ -79,6 +79,8 @@
         [`check${i}`, `${name}${i ? "" : ", %"}: data (all ${TABLES} replicates)`]),
       ["middle", "φ between 0.3 and 0.7; calibrated: 40 %"],
     ]);
+    living.add(stage, "p", { class: "lv-hint" },
+      "↓ or ↑: the data lie below or above all replicates.");
     const verdict = living.add(stage, "p", { class: "lv-title" });
 
     function draw() {
@@ -126,7 +128,8 @@
       const high = all.reduce((a, b) => Math.max(a, ...b), Math.max(...own));
       histogram.spec.y.domain = [0, high * 1.05];
       histogram.spec.x.domain = [0, n];
-      histogram.spec.x.ticks = own.map((_, b) => b + 0.5);
+      const every = n > 6 ? 2 : 1; // or they would collide
+      histogram.spec.x.ticks = own.map((_, b) => b + 0.5).filter((_, b) => b % every === 0);
       histogram.spec.x.text = (t) => `${FIRST[t - 0.5]}${FIRST[t + 0.5] > FIRST[t - 0.5] + 1 ? "+" : ""}`;
       histogram.draw((pen) => own.forEach((share, b) => {
         pen.bar(pen.x(b + 0.1), pen.x(b + 0.9), pen.y(0), pen.y(share), "sky");

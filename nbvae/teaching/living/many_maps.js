@@ -17,6 +17,10 @@
       ...Object.fromEntries(Object.entries(counts).map(([gene, list]) =>
         [gene, all.map((i) => Math.log1p((1000 * list[i]) / cells.library[i]))])),
     };
+    const words = (v) => // of the legend, for a value by which cells are coloured
+      state.by === "library" ? `${Math.round(Math.exp(v))} molecules`
+        : state.by === "sd" ? `mean sd ${living.fixed(v, 2)}`
+          : `${living.fixed(Math.expm1(v), 1)} in 1,000 molecules`;
     const read = ([text, kept, related]) => {
       const flat = integers(text);
       return { at: (i) => [flat[2 * i] / 65535, flat[2 * i + 1] / 65535], kept, related };
@@ -109,9 +113,10 @@
 
     function draw() {
       const list = values[state.by];
-      const ramp = { kinds: ["lowest", "", "", "", "", "highest"], ink: (i) => `r${i}` };
       const order = list ? [...all].sort((a, b) => list[a] - list[b]) : all;
       const [low, high] = [0.01, 0.99].map((p) => list && list[order[Math.floor(p * order.length)]]);
+      const ramp = { kinds: list && [`≤ ${words(low)}`, "", "", "", "", `≥ ${words(high)}`],
+        ink: (i) => `r${i}` };
       const level = (v) => Math.max(0, Math.min(5, Math.floor((6 * (v - low)) / (high - low))));
       for (const one of drawn) {
         one(order, (i) => (list ? ramp.ink(level(list[i])) : cells.ink(cells.type[i])));

@@ -42,7 +42,8 @@ def many_maps(
 
     """
     title, other = plane
-    first = next(iter(maps.values()))[0]
+    start = min(1, len(maps) - 1)
+    first = list(maps.values())[start][0]
     near, apart = nearest(latent.mean), between_kinds(latent.mean, adata)
 
     def placed(points: np.ndarray) -> list[Any]:
@@ -52,7 +53,7 @@ def many_maps(
 
     values = {
         **kinds_of(adata),
-        "start": min(1, len(maps) - 1),
+        "start": start,
         "numbers": list(maps),
         "titles": ["UMAP of the latent means", title],
         "genes": [[gene, whole(adata[:, gene].X.toarray().ravel())] for gene in genes],

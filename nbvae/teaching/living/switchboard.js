@@ -21,7 +21,7 @@
     const verdict = living.add(row, "p", { class: "lv-verdict" });
     const tell = living.button(row, "Show me", () => solve());
     const told = living.add(stage, "dl", { class: "lv-told" });
-    const trained = living.add(stage, "div", {}); // not shown of what never trained
+    const trained = living.add(stage, "div", { class: "lv-trained" }); // not of what broke
     living.add(trained, "p", { class: "lv-title" },
       "After 50 epochs, held out: what the loss reports (●) and what is true (○)");
     const chart = living.rows(living.add(trained, "div", {}), {

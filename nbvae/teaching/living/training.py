@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nbvae import NBVAE, Trainer, TrainingDivergedError, evaluation
 from nbvae.teaching.living.counts import LARGEST, whole
-from nbvae.teaching.living.figure import LivingFigure
+from nbvae.teaching.living.figure import LivingFigure, packed
 
 EPOCHS = (0, 1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 24, 30)  # that are kept; the first change the most
 EDGES = np.logspace(-1, 2, 16)  # of the histogram of θ; what lies outside counts to the ends
@@ -73,6 +73,7 @@ def training_scrubber(
     values = {
         "types": "".join(str(kind % 10) for kind in kinds(adata)[shown]),
         "library": _whole(np.asarray(adata.X.sum(1)).ravel()[shown]),
+        "relative": packed(_less_type(adata, _log_library(adata))[shown, 0], "<f2"),
         "epochs": EPOCHS,
         "names": list(runs),
         "signs": [signs[name] for name in runs],
@@ -92,12 +93,21 @@ def kinds(adata: AnnData) -> np.ndarray:
 
 def library_in(mean: np.ndarray, adata: AnnData) -> float:
     """Return how much of log ℓ a linear map of z tells within the cell types: R², 0 to 1."""
-    library = np.log(np.asarray(adata.X.sum(1)).ravel())
-    table = pd.DataFrame(np.column_stack([library, mean]))
-    left = (table - table.groupby(kinds(adata)).transform("mean")).to_numpy()
+    left = _less_type(adata, np.column_stack([_log_library(adata), mean]))
     goal, z = left[:, 0], left[:, 1:]
     missed = goal - z @ np.linalg.lstsq(z, goal, rcond=1e-6)[0]
     return float(1 - (missed @ missed) / (goal @ goal))
+
+
+def _log_library(adata: AnnData) -> np.ndarray:
+    """Return log ℓ of each cell."""
+    return np.log(np.asarray(adata.X.sum(1)).ravel())
+
+
+def _less_type(adata: AnnData, columns: np.ndarray) -> np.ndarray:
+    """Subtract from each column the mean of the cell's type. (n_cells, n_columns)."""
+    table = pd.DataFrame(columns)
+    return (table - table.groupby(kinds(adata)).transform("mean")).to_numpy()
 
 
 def on_map(frames: list[Frame]) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 /* Chapter 6: training runs without names. Go through their epochs, and say which is which. */
 (function (living) {
   "use strict";
-  const { integers } = living.maths;
+  const { halves, integers } = living.maths;
   const REACH = 7; // of the map, in the prior's standard deviations
   const MOST = 3.5; // nats; a higher bar of the KL is cut
   const INFINITE = [140, 240]; // where θ = ∞ stands on the axis
@@ -9,11 +9,11 @@
   living.register("training_scrubber", (stage, { epochs, names, signs, bins, noZ, ...data }) => {
     const last = epochs[epochs.length - 1];
     const library = Array.from(integers(data.library));
-    const middle = [...library].sort((a, b) => a - b)[library.length >> 1];
+    const relative = halves(data.relative); // log library less the mean of the cell's type
     const runs = data.runs.map((run) =>
       Object.fromEntries(Object.entries(run).map(([key, text]) => [key, integers(text)])));
     const said = {}; // for each run, the last guess
-    let [run, frame, colour] = [0, 7, "type"];
+    let [run, frame, colour] = [0, 0, "type"];
 
     living.add(stage, "p", { class: "lv-hint" }, `${runs.length} runs, and only one is healthy. ` +
       "Go through the epochs of each, and say which it is.");
@@ -38,7 +38,7 @@
       { domain: [noZ - 120, noZ + 110], label: "−ELBO, nats per cell" });
     const map = panel("z of the cells", 200, side(REACH), side(4), "scatter");
     living.choice(map.root.parentNode.parentNode, {
-      label: "Show", value: colour, options: [["type", "cell type"], ["library", "library"]],
+      label: "Show", value: colour, options: [["type", "cell type"], ["library", "library for its type"]],
       on: (v) => draw((colour = v)),
     });
     const kl = panel("KL of each dimension", 150, { domain: [0.4, 10.6] },
@@ -49,7 +49,7 @@
     }, { domain: [0, 800], root: true, hidden: true });
     const fact = living.facts(stage, [
       ["train", "−ELBO, training"], ["held", "−ELBO, held out"], ["kl", "KL, held out"],
-      ["used", "dimensions in use"], ["median", "median θ"], ["told", "library told by z, R²"],
+      ["used", "dimensions in use"], ["median", "median θ"], ["told", "library told by z within types, R²"],
     ]);
     const bottom = living.add(stage, "div", { class: "lv-row" });
     const guess = living.select(bottom, {
@@ -67,7 +67,7 @@
     const dot = (v, i) => ({
       x: REACH * ((v & 255) / 127.5 - 1), y: REACH * ((v >> 8) / 127.5 - 1),
       ...(colour === "type" ? { r: 2.6, ink: `k${data.types[i]}` }
-        : { r: 1.5 + library[i] / 400, ink: library[i] > middle ? "rose" : "sky" }),
+        : { r: 1.5 + library[i] / 400, ink: relative[i] > 0 ? "rose" : "sky" }),
     });
 
     function judge() {
