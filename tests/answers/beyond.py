@@ -248,7 +248,7 @@ RIGHT = {
     "14.2": (kl_in_numpy, kl_by_torch, kl_by_loop),
     "14.3": (turned_by_reflection, turned_by_qr, turned_by_svd, turned_in_torch),
     "14.4": (label_by_matrix, label_by_two_cases, label_in_torch),
-    "14.5": (shrunk_by_likelihood, shrunk_by_em, shrunk_by_moments),
+    "14.5": (shrunk_by_likelihood, shrunk_by_em, shrunk_by_moments, shrunk_by_plain_moments),
 }
 
 WRONG = [
@@ -292,7 +292,6 @@ WRONG = [
     ("14.5", shrunk_to(0.1), "shrinks too much"),
     ("14.5", shrunk_to(3.0), "estimated badly"),
     ("14.5", shrunk_without_errors, "estimated badly"),
-    ("14.5", shrunk_by_plain_moments, "estimated badly"),
     ("14.5", shrunk_wrong_way, "weigh each by its own"),
     ("14.5", lambda estimates, errors: 0.5 * estimates, "weigh each by its own"),
 ]  # fmt: skip

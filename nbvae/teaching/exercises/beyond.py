@@ -233,7 +233,9 @@ def check_shrunk(shrunk: Callable) -> Diagnosis:
             overlap += answer @ best, best @ best
             by_errors &= _weighs_by_errors(answer, estimates, errors)
         loss, raw, none, best_loss = np.mean(losses, axis=0)
-        if loss > 1.2 * best_loss + 0.01:
+        # where donors hardly differ, 30 of them leave σ² open by as much: estimators of many
+        # kinds lose up to 0.02 there, wrong answers 0.1 and more
+        if loss > 1.2 * best_loss + 0.03:
             return f"where donors {world} {_shrink_fault(loss, raw, none, overlap, by_errors)}."
     return None
 
