@@ -105,7 +105,7 @@ def check_joined(joined: Callable) -> Diagnosis:
     def join(one: tuple, other: tuple) -> tuple[np.ndarray, float]:
         pair = joined(*((gradient.copy(), n) for gradient, n in (one, other)))
         gradient, n = sequence(pair, ("the gradient", "the number of cells"))
-        return array(gradient, (4,), "the gradient"), number(n, "the number of cells")
+        return array(gradient, (4,), "the gradient"), float(number(n, "the number of cells"))
 
     first, second, third = parts
     value, n = join(first, second)
