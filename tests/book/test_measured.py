@@ -144,6 +144,17 @@ def test_what_both_end_with(quoted):
             assert found == list(pair)
 
 
+def test_what_the_readme_says_of_one_gpu(quoted):
+    """10.9 and 7.1 times with the cells on the GPU, 1.6 and 2.1 with minibatches from the host."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    small, large = (quoted["ON_GPU"][size] for size in (128, 1024))
+    resident = [times["scvi"] / times["recorded"] for times in (small, large)]
+    sent = [times["scvi"] / times["loop"] for times in (small, large)]
+    assert f"it is {sent[0]:.1f} and {sent[1]:.1f} times as fast" in text
+    assert f"is {resident[0]:.1f} times as fast as scvi-tools' ({small['recorded']} s" in text
+    assert f"{resident[1]:.1f} times with 1,024 ({large['recorded']} s)" in text
+
+
 def test_the_floor(quoted):
     times = column("Floor", "step ÷ floor", "data").astype(float)
     for name, factor in quoted["FLOOR"].items():
