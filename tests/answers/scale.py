@@ -12,6 +12,27 @@ def seconds_by_sums(n_cells, read, step, ranks):
     return (reading + computing) * 1e-6
 
 
+def moved(n, g, h, above):
+    """Bytes: the table by its counts above zero, the weights, the result."""
+    return (above + n) * 8 + (g + n) * h * 4
+
+
+def joining(mean):
+    """A pair from two, whose gradient is a function of both gradients and sizes."""
+    return lambda one, other: (mean(*one, *other), one[1] + other[1])
+
+
+def joined_in_torch(one, other):
+    gradients, sizes = zip(one, other, strict=True)
+    weights = torch.tensor(sizes).double() / max(sum(sizes), 1)
+    return weights @ torch.tensor(np.array(gradients)), torch.tensor(sum(sizes))
+
+
+def joined_with_one_size(one, other):
+    (g, n), (h, m) = one, other
+    return (n * g + m * h) / (n + m), max(n, m)
+
+
 def order_by_keys(n_cells, seed, epoch):
     return np.argsort(np.random.default_rng([epoch, seed]).random(n_cells))
 
@@ -87,18 +108,14 @@ RIGHT = {
         lambda n, read, step, ranks: torch.tensor([n * (read * ranks + step) / ranks / 1e6]),
     ],
     "13.2": [
-        lambda n, g, h: 2 * n * g * h / (4 * (n * g + g * h + n * h)),
-        lambda n, g, h: 1 / (2 / n + 2 / g + 2 / h),
-        lambda n, g, h: np.prod([n, g, h]) / 2 / sum(np.prod([n, g, h]) / k for k in (n, g, h)),
+        lambda n, g, h, above: 2 * above * h / (8 * above + 8 * n + 4 * (g * h + n * h)),
+        lambda n, g, h, above: above * h / (4 * (above + n) + 2 * h * (g + n)),
+        lambda n, g, h, above: torch.tensor(1 / (4 / h + 4 * n / above / h + 2 * (g + n) / above)),
     ],
     "13.3": [
-        lambda gradients, sizes: np.average(gradients, axis=0, weights=sizes),
-        lambda gradients, sizes: (
-            sum(n * g for n, g in zip(sizes, gradients, strict=True)) / sum(sizes)
-        ),
-        lambda gradients, sizes: (
-            torch.tensor(sizes).double() @ torch.tensor(np.array(gradients)) / sum(sizes)
-        ),
+        joining(lambda g, n, h, m: (n * g + m * h) / max(n + m, 1)),
+        joining(lambda g, n, h, m: g + (h - g) * m / (n + m) if m else g),
+        joined_in_torch,
     ],
     "13.4": [
         with_seed(lambda seed, epoch: [seed, epoch]),
@@ -122,28 +139,26 @@ WRONG = [
     ("13.1", lambda n, read, step, ranks: n * step / ranks / 1e6, "reading is left out"),
     ("13.1", lambda n, read, step, ranks: n * max(read, step / ranks) / 1e6, "at once"),
     ("13.1", lambda n, read, step, ranks: n * (read + step * ranks) / 1e6, "multiplied"),
-    ("13.2", lambda n, g, h: n * g * h / (4 * (n * g + g * h + n * h)), "two operations"),
-    ("13.2", lambda n, g, h: 2 * n * g * h / (8 * (n * g + g * h + n * h)), "four bytes"),
-    ("13.2", lambda n, g, h: 2 * n * g * h / (n * g + g * h + n * h), "bytes were asked for"),
-    ("13.2", lambda n, g, h: 2 * n * g * h / (4 * (n * g + g * h)), "has to be written"),
-    ("13.2", lambda n, g, h: n / 2, "only the weights"),
-    ("13.2", lambda n, g, h: 2 / n + 2 / g + 2 / h, "upside down"),
-    ("13.2", lambda n, g, h: 2 * n * g * h, "operations alone"),
-    ("13.3", lambda gradients, sizes: np.mean(gradients, axis=0), "mean of the ranks' means"),
-    ("13.3", lambda gradients, sizes: np.sum(gradients, axis=0), "added up"),
-    ("13.3", lambda gradients, sizes: np.array(sizes) @ np.array(gradients), "these are sums"),
-    (
-        "13.3",
-        lambda gradients, sizes: np.array(sizes) @ np.array(gradients) / len(sizes),
-        "number of ranks",
-    ),
-    (
-        "13.3",
-        lambda gradients, sizes: np.average(gradients, axis=0, weights=1 / np.array(sizes)),
-        "upside down",
-    ),
-    ("13.3", lambda gradients, sizes: gradients[int(np.argmax(sizes))], "of one rank"),
-    ("13.3", lambda gradients, sizes: np.sum(gradients, axis=0) / sum(sizes), "taken for sums"),
+    ("13.2", lambda n, g, h, a: a * h / moved(n, g, h, a), "two operations"),
+    ("13.2", lambda n, g, h, a: 2 * n * g * h / moved(n, g, h, a), "zeros are multiplied"),
+    ("13.2", lambda n, g, h, a: n * g * h / 2 / (n * g + g * h + n * h), "full product"),
+    ("13.2", lambda n, g, h, a: a * h / 2 / (n * g + g * h + n * h), "as in (13.1)"),
+    ("13.2", lambda n, g, h, a: 2 * a * h / (moved(n, g, h, a) - 4 * a), "its column's"),
+    ("13.2", lambda n, g, h, a: 2 * a * h / (moved(n, g, h, a) - 8 * n), "row begins"),
+    ("13.2", lambda n, g, h, a: 2 * a * h / (moved(n, g, h, a) - 4 * n * h), "be written"),
+    ("13.2", lambda n, g, h, a: 2 * a * h / (moved(n, g, h, a) - 4 * g * h), "be read"),
+    ("13.2", lambda n, g, h, a: moved(n, g, h, a) / (2 * a * h), "upside down"),
+    ("13.2", lambda n, g, h, a: 2 * a * h, "operations alone"),
+    ("13.2", lambda n, g, h, a: moved(n, g, h, a), "bytes alone"),
+    ("13.3", joining(lambda g, n, h, m: (g + h) / 2), "mean of the ranks' means"),
+    ("13.3", joining(lambda g, n, h, m: g + h), "added up"),
+    ("13.3", joining(lambda g, n, h, m: n * g + m * h), "these are sums"),
+    ("13.3", joining(lambda g, n, h, m: (n * g + m * h) / 2), "number of ranks"),
+    ("13.3", joining(lambda g, n, h, m: (m * g + n * h) / (n + m)), "upside down"),
+    ("13.3", joining(lambda g, n, h, m: g if n > m else h), "of one rank"),
+    ("13.3", joining(lambda g, n, h, m: (g + h) / (n + m)), "taken for sums"),
+    ("13.3", joined_with_one_size, "the next to join"),
+    ("13.3", joining(lambda g, n, h, m: np.divide(n * g + m * h, n + m)), "may be joined"),
     ("13.4", order_of_state, "asked again"),
     ("13.4", order_seeded_once, "asked again"),
     ("13.4", with_seed(lambda seed, epoch: seed), "two epochs"),

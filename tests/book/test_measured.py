@@ -128,6 +128,33 @@ def test_where_scvi_ends(quoted):
         assert (float(ends[place]), float(lowest[place])) == numbers
 
 
+def test_what_both_end_with(quoted):
+    """Each pair is nbvae's and scvi-tools'; what has a range is quoted without it."""
+    names = {
+        "IN_USE": "dimensions in use",
+        "BOUND": "bound",
+        "ARI": "ARI",
+        "NEIGHBOURS": "15 neighbours",
+    }
+    for name, heading in names.items():
+        shown = column("Quality", heading, "data", "rival")
+        assert quoted[name].keys() == SETS.keys()
+        for data, pair in quoted[name].items():
+            found = [float(shown[SETS[data], rival].split()[0]) for rival in ("nbvae", "scvi")]
+            assert found == list(pair)
+
+
+def test_what_the_readme_says_of_one_gpu(quoted):
+    """10.9 and 7.1 times with the cells on the GPU, 1.6 and 2.1 with minibatches from the host."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    small, large = (quoted["ON_GPU"][size] for size in (128, 1024))
+    resident = [times["scvi"] / times["recorded"] for times in (small, large)]
+    sent = [times["scvi"] / times["loop"] for times in (small, large)]
+    assert f"it is {sent[0]:.1f} and {sent[1]:.1f} times as fast" in text
+    assert f"is {resident[0]:.1f} times as fast as scvi-tools' ({small['recorded']} s" in text
+    assert f"{resident[1]:.1f} times with 1,024 ({large['recorded']} s)" in text
+
+
 def test_the_floor(quoted):
     times = column("Floor", "step ÷ floor", "data").astype(float)
     for name, factor in quoted["FLOOR"].items():
@@ -137,5 +164,8 @@ def test_the_floor(quoted):
 def test_where_the_time_goes(quoted):
     columns = ("log-gammas and digammas", "matrix products", "Adam, at least", "everything else")
     measured = [column("Where the time goes", name, "rival") for name in columns]
+    times = column("Speed", "time ÷ nbvae's", "data", "rival")
+    for rival, time in quoted["TIME"].items():
+        assert time == round(float(times["3000x2000", rival].split("×")[0]), 1)
     for rival, shares in quoted["PROFILE"].items():
         assert [f"{share}%" for share in shares] == [shown[rival] for shown in measured]

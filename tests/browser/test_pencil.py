@@ -81,8 +81,9 @@ ANSWERS = {
              "1 + 0*n_cells", "n_cells/7"],
     "13.1": ["n_cells*(read+step/ranks)/1e6", "n_cells*(read+step)/ranks/1e6",
              "n_cells*(read+step/ranks)", "n_cells*max(read, step/ranks)/1e6", "read*step"],
-    "13.2": ["2*n*g*h/(4*(n*g+g*h+n*h))", "n*g*h/(4*(n*g+g*h+n*h))", "2*n*g*h/(n*g+g*h+n*h)",
-             "2*n*g*h", "4*(n*g+g*h+n*h)", "n+g"],
+    "13.2": ["2*above*h/(8*above+8*n+4*(g*h+n*h))", "above*h/(8*above+8*n+4*(g*h+n*h))",
+             "2*n*g*h/(4*(n*g+g*h+n*h))", "2*above*h/(8*above+8*n+4*g*h)", "2*above*h",
+             "8*above+8*n+4*(g*h+n*h)", "n+g"],
     "14.4": ["(1-epsilon)*p+epsilon/(C-1)*(1-p)", "(1-epsilon)*p", "(1-epsilon)*p+epsilon/C",
              "(1-epsilon)*p+epsilon*(1-p)", "p", "log((1-epsilon)*p+epsilon/(C-1)*(1-p))", "C-p"],
 }  # fmt: skip

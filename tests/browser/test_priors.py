@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import samples
+from scipy.stats import binomtest
 
 pytestmark = pytest.mark.slow
 
@@ -13,6 +14,18 @@ def chimeras(drawn, other):
     return 100 * both.mean()
 
 
+def wilson(drawn, other):
+    """Where the share among many draws may lie, per cent."""
+    n = len(drawn.counts)
+    found = binomtest(round(chimeras(drawn, other) * n / 100), n).proportion_ci(0.95, "wilson")
+    return [100 * found.low, 100 * found.high]
+
+
+def shown_range(page):
+    low, high = page.page.locator("[data-fact=range]").inner_text().split(" %")[0].split(" to ")
+    return [float(low), float(high)]
+
+
 def test_chimeras_are_counted_for_each_prior_and_gene(figure):
     page = figure("prior_draws")
     for place, (_, drawn) in enumerate(samples.PRIORS.items()):
@@ -20,6 +33,7 @@ def test_chimeras_are_counted_for_each_prior_and_gene(figure):
         for other in (1, 2):
             page.page.get_by_role("combobox").select_option(str(other))
             assert page.fact("chimeras") == pytest.approx(chimeras(drawn, other), abs=0.051)
+            assert shown_range(page) == pytest.approx(wilson(drawn, other), abs=0.051)
             assert page.fact("cells") == pytest.approx(chimeras(samples.drawn(0), other), abs=0.051)
         assert page.fact("test") == pytest.approx(drawn.test, abs=0.051)
         assert page.fact("train") == pytest.approx(drawn.train, abs=0.051)

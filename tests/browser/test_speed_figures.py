@@ -63,7 +63,17 @@ def test_numbers_are_those_that_were_counted(figure, likelihood, layer):
         assert page.fact(f"kind{i}") == pytest.approx(work.numbers[kind] / 1000, rel=0.05)
 
 
-def test_measured_shares_are_shown(figure):
-    shown = figure("step_costs").page.locator("svg text").all_text_contents()
-    for shares in samples.MEASURED.values():
-        assert {str(share) for share in shares if share > 4} <= set(shown)
+def test_measured_bars_are_as_long_as_the_time(figure):
+    """All from one zero and on one axis, which the longest fills."""
+    stage = figure("step_costs").page
+    shown = stage.locator("svg text").all_text_contents()
+    longest = max(map(sum, samples.MEASURED.values()))
+    for parts in samples.MEASURED.values():
+        assert {str(part) for part in parts if part > longest / 25} <= set(shown)
+    chart = stage.get_by_label("Measured parts of the time").first
+    widths = chart.locator("rect").evaluate_all(
+        "all => all.map(bar => bar.getBoundingClientRect().width)"
+    )
+    wanted = np.concatenate([*samples.MEASURED.values()])
+    drawn = np.array(widths)[-len(wanted) :]
+    np.testing.assert_allclose(drawn / drawn.sum(), wanted / wanted.sum(), atol=0.004)

@@ -70,10 +70,10 @@ def _left_slips(q: np.ndarray) -> dict:
 
 @exercise("14.2", "a sum inside the logarithm and one outside: they do not change places.")
 def check_kl_of_draws(kl_of_draws: Callable) -> Diagnosis:
-    """Densities from scipy, multiplied over coordinates, then averaged over components."""
+    """Densities from scipy, added in the logarithm; in the last case they underflow."""
     rng = inputs()
-    for n, k, c in ((4, 2, 3), (3, 3, 5), (5, 1, 2)):
-        m, centres = rng.normal(size=(n, k)), rng.normal(size=(c, k))
+    for n, k, c, far in ((4, 2, 3, 0), (3, 3, 5, 0), (5, 1, 2, 0), (4, 30, 3, 9)):
+        m, centres = rng.normal(size=(n, k)), rng.normal(far, 1, (c, k))
         logvar, spreads = rng.normal(-1, 0.5, (n, k)), rng.normal(-1, 0.7, (c, k))
         z = m + np.exp(logvar / 2) * rng.normal(size=(n, k))
         answer = array(
@@ -81,9 +81,14 @@ def check_kl_of_draws(kl_of_draws: Callable) -> Diagnosis:
             (n,),
             "the answer",
         )
+        if far and not np.isfinite(answer).all():
+            return (
+                "far from all components, in 30 coordinates, the densities are too small for a "
+                "number, and their logarithm is infinite: use logsumexp."
+            )
         own = stats.norm.logpdf(z, m, np.exp(logvar / 2))
         of_each = stats.norm.logpdf(z[:, None], centres, np.exp(spreads / 2))
-        wanted = own.sum(1) - np.log(np.exp(of_each.sum(2)).mean(1))
+        wanted = own.sum(1) - np.logaddexp.reduce(of_each.sum(2), axis=1) + np.log(c)
         if not close(answer, wanted, within=1e-5):
             slips = _mixture_slips(z, (m, logvar, own), (centres, spreads, of_each))
             return slipped(answer, slips, within=1e-5) or Unexplained(
@@ -214,7 +219,7 @@ def check_shrunk(shrunk: Callable) -> Diagnosis:
     """Donors that hardly differ, differ somewhat, differ a lot; the truth is known here."""
     rng = inputs()
     for world, sigma in WORLDS.items():
-        losses, overlap = [], np.zeros(2)
+        losses, overlap, by_errors = [], np.zeros(2), True
         for _ in range(60):
             errors = rng.uniform(0.3, 1.0, 30)
             effects = rng.normal(0, sigma, 30)
@@ -226,16 +231,34 @@ def check_shrunk(shrunk: Callable) -> Diagnosis:
             rivals = (answer, estimates, np.zeros(30), best)
             losses.append([np.mean((rival - effects) ** 2) for rival in rivals])
             overlap += answer @ best, best @ best
+            by_errors &= _weighs_by_errors(answer, estimates, errors)
         loss, raw, none, best_loss = np.mean(losses, axis=0)
-        if loss > 1.2 * best_loss + 0.01:
-            return f"where donors {world} {_shrink_fault(loss, raw, none, overlap)}."
+        # where donors hardly differ, 30 of them leave σ² open by as much: estimators of many
+        # kinds lose up to 0.02 there, wrong answers 0.1 and more
+        if loss > 1.2 * best_loss + 0.03:
+            return f"where donors {world} {_shrink_fault(loss, raw, none, overlap, by_errors)}."
     return None
 
 
-def _shrink_fault(loss: float, raw: float, none: float, overlap: np.ndarray) -> str:
+def _weighs_by_errors(answer: np.ndarray, estimates: np.ndarray, errors: np.ndarray) -> bool:
+    """Whether one σ² explains all the answer: error² (estimate / answer − 1) is constant."""
+    if np.any(answer == 0):
+        return bool(np.all(answer == 0))
+    inverse = (estimates / answer - 1) / errors**2  # 1/σ²
+    return close(inverse, np.full(len(inverse), inverse.mean()), within=1e-4)
+
+
+def _shrink_fault(
+    loss: float, raw: float, none: float, overlap: np.ndarray, by_errors: bool
+) -> str:
     if close(loss, raw, within=1e-3):
         return "these are the raw estimates: nothing is shrunk"
     if close(loss, none, within=1e-3):
         return "everything is shrunk to 0"
     much = "too much" if overlap[0] < overlap[1] else "too little"
+    if by_errors:
+        return (
+            f"it shrinks {much}: each is weighed by its own error, as it should be, but how much "
+            "all of them differ is estimated badly; there, too, those with small errors say more"
+        )
     return f"it shrinks {much}: weigh each by its own error and by how much all of them differ"

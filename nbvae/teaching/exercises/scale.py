@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
+from scipy import sparse
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
 from nbvae.teaching.exercises._formula import Formula, formula
-from nbvae.teaching.exercises._reading import array, close, slipped
+from nbvae.teaching.exercises._reading import array, close, number, sequence, slipped
 
 N_CELLS = 2000
 BLOCK, IN_MEMORY, N_BLOCKS = 32, 8, 64
@@ -42,69 +43,102 @@ def _day_of_a_rank(n_cells: int, read: float, step: float, ranks: int) -> float:
     return float(np.concatenate([reading, computing]).sum() / 1e6)
 
 
-@formula("13.2", "more rows of one kind, more work per byte: that is what a large minibatch buys.")
+@formula(
+    "13.2", "skipping zeros saves more operations than bytes: the weights travel all the same."
+)
 def _intensity() -> Formula:
     """Count by going through the product as a program would."""
     rng = inputs()
-    cases = [tuple(map(int, rng.integers(3, 40, 3))) for _ in range(4)]
-    cases.append((128, 2000, 10))
+    sizes = [*rng.integers(3, 40, (4, 3)).tolist(), [128, 2000, 10]]
+    cases = [
+        (n, g, h, int(n * g * part))
+        for (n, g, h), part in zip(sizes, rng.uniform(0.1, 0.7, len(sizes)), strict=True)
+    ]
     slips = {
-        "half of it: a multiply-add is two operations, and a float32 has four bytes, not eight":
-        lambda n, g, h: n * g * h / (4 * (n * g + g * h + n * h)),
-        "bytes were asked for, and each number has four":
-        lambda n, g, h: 2 * n * g * h / (n * g + g * h + n * h),
-        "the result has to be written, too": lambda n, g, h: 2 * n * g * h / (4 * (n * g + g * h)),
-        "only the weights are counted; the counts and the result move as well":
-        lambda n, g, h: 2 * n * g * h / (4 * g * h),
+        "half of it: a multiply-add is two operations":
+        lambda n, g, h, above: above * h / _bytes(n, g, h, above),
+        "zeros are multiplied, too: each count above zero meets h weights, no other does":
+        lambda n, g, h, above: 2 * n * g * h / _bytes(n, g, h, above),
+        "this is the full product of the text, zeros and all":
+        lambda n, g, h, above: n * g * h / (2 * (n * g + g * h + n * h)),
+        "the table is stored by its counts above zero, as in (13.1)":
+        lambda n, g, h, above: above * h / (2 * (n * g + g * h + n * h)),
+        "a count above zero needs eight bytes: four are its column's":
+        lambda n, g, h, above: 2 * above * h / (_bytes(n, g, h, above) - 4 * above),
+        "eight bytes for each cell are missing: where its row begins":
+        lambda n, g, h, above: 2 * above * h / (_bytes(n, g, h, above) - 8 * n),
+        "the result has to be written, too":
+        lambda n, g, h, above: 2 * above * h / (_bytes(n, g, h, above) - 4 * n * h),
+        "the weights have to be read, too":
+        lambda n, g, h, above: 2 * above * h / (_bytes(n, g, h, above) - 4 * g * h),
         "this is bytes per operation, upside down":
-        lambda n, g, h: 4 * (n * g + g * h + n * h) / (2 * n * g * h),
-        "these are the operations alone": lambda n, g, h: 2 * n * g * h,
-        "these are the bytes alone": lambda n, g, h: 4 * (n * g + g * h + n * h),
+        lambda n, g, h, above: _bytes(n, g, h, above) / (2 * above * h),
+        "these are the operations alone": lambda n, g, h, above: 2 * above * h,
+        "these are the bytes alone": _bytes,
     }  # fmt: skip
-    return Formula(_counted, cases, slips, names=("n", "g", "h"))
+    return Formula(_counted, cases, slips, names=("n", "g", "h", "above"))
 
 
-def _counted(n: int, g: int, h: int) -> float:
-    left, right = np.ones((n, g), dtype=np.float32), np.ones((g, h), dtype=np.float32)
-    product = left @ right
-    operations = 2 * product.sum(dtype=float)  # each entry is a sum of g ones
-    return float(operations / (left.nbytes + right.nbytes + product.nbytes))
+def _bytes(n: int, g: int, h: int, above: int) -> int:
+    return 8 * above + 8 * n + 4 * (g * h + n * h)
+
+
+def _counted(n: int, g: int, h: int, above: int) -> float:
+    flat = np.arange(above)
+    table = sparse.csr_matrix((np.ones(above, np.float32), (flat // g, flat % g)), (n, g))
+    weights = np.ones((g, h), np.float32)
+    product = table @ weights
+    operations = 2 * product.sum(dtype=float)  # each entry is a sum of ones
+    of_table = table.data.nbytes + table.indices.nbytes + 8 * n
+    return float(operations / (of_table + weights.nbytes + product.nbytes))
 
 
 @exercise("13.3", "a rank with more cells has more to say; only sums can be added up.")
-def check_together(together: Callable) -> Diagnosis:
-    """Give each rank some rows, and ask for the mean of all of them."""
+def check_joined(joined: Callable) -> Diagnosis:
+    """Join the parts of some rows in several orders, and ask for the mean of all of them."""
     rng = inputs()
     rows = rng.normal(size=(21, 4)) + rng.normal(size=4)
     sizes = [11, 4, 6]
-    parts = np.split(rows, np.cumsum(sizes)[:-1])
-    gradients = [part.mean(axis=0) for part in parts]
-    value = array(together([g.copy() for g in gradients], list(sizes)), (4,))
-    right = rows.mean(axis=0)
-    weights = np.array(sizes)
-    slips = {
-        "this is the mean of the ranks' means: a cell on a small rank counts for more": [
-            np.mean(gradients, axis=0)
-        ],
-        "these are sums; divide by the number of all cells": [weights @ np.array(gradients)],
-        "the ranks' means were added up; what each counts is its number of cells": [
-            np.sum(gradients, axis=0)
-        ],
-        "divided by the number of ranks, not of cells": [
-            weights @ np.array(gradients) / len(sizes)
-        ],
-        "the weights are upside down: a rank with more cells counts for more": [
-            np.average(gradients, axis=0, weights=1 / weights)
-        ],
-        "the means were taken for sums over the cells": [np.sum(gradients, axis=0) / 21],
-        "the gradient of one rank is not that of all": list(gradients),
-    }
-    if not close(value, right):
-        return slipped(value, slips) or Unexplained("it is not the mean over all cells.")
-    idle = array(together([*gradients, np.zeros(4)], [*sizes, 0]), (4,))
-    if not close(idle, right):
-        return "a rank without cells should count for nothing."
+    means = [part.mean(axis=0) for part in np.split(rows, np.cumsum(sizes)[:-1])]
+    parts = list(zip(means, sizes, strict=True))
+
+    def join(one: tuple, other: tuple) -> tuple[np.ndarray, float]:
+        pair = joined(*((gradient.copy(), n) for gradient, n in (one, other)))
+        gradient, n = sequence(pair, ("the gradient", "the number of cells"))
+        return array(gradient, (4,), "the gradient"), float(number(n, "the number of cells"))
+
+    first, second, third = parts
+    value, n = join(first, second)
+    if not close(value, rows[:15].mean(axis=0)):
+        return slipped(value, _joined_slips(first, second)) or Unexplained(
+            "it is not the mean over the cells of both."
+        )
+    if not close(n, 15):
+        return f"of {sizes[0]} and {sizes[1]} cells it makes {n:g}: the next to join has to know."
+    for last in (join((value, n), third), join(first, join(second, third))):
+        if not close(last[0], rows.mean(axis=0)):
+            return "joined with a third, it is not the mean over all cells."
+    idle = np.zeros(4), 0
+    for pair in ((first, idle), (idle, first)):
+        if not close(join(*pair)[0], means[0]):
+            return "a rank without cells should count for nothing."
+    if not np.isfinite(join(idle, idle)[0]).all():
+        return "two ranks without cells have no gradient to give, but they may be joined: return 0."
     return None
+
+
+def _joined_slips(first: tuple, second: tuple) -> dict:
+    (g, n), (h, m) = first, second
+    return {
+        "this is the mean of the ranks' means: a cell on a small rank counts for more": (g + h) / 2,
+        "these are sums; divide by the number of all cells": n * g + m * h,
+        "the ranks' means were added up; what each counts is its number of cells": g + h,
+        "divided by the number of ranks, not of cells": (n * g + m * h) / 2,
+        "the weights are upside down: a rank with more cells counts for more":
+        (m * g + n * h) / (n + m),
+        "the means were taken for sums over the cells": (g + h) / (n + m),
+        "the gradient of one rank is not that of both": [g, h],
+    }  # fmt: skip
 
 
 @exercise("13.4", "an epoch can be repeated, and a run taken up again, without a word of memory.")

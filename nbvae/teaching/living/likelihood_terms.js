@@ -40,7 +40,7 @@
       on: (theta) => change({ theta }),
     });
     const fact = living.facts(stage, [
-      ["exact", "log Γ(x + θ) − log Γ(θ)"], ["gammas", "in float32, by log-gammas", "rose"],
+      ["exact", "log Γ(x + θ) − log Γ(θ), exactly"], ["gammas", "in float32, by log-gammas", "rose"],
       ["sum", "in float32, by the sum", "indigo"],
     ]);
     const panels = living.add(stage, "div", { class: "lv-panels" });

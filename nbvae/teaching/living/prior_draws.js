@@ -24,6 +24,7 @@
     });
     const fact = living.facts(stage, [
       ["chimeras", "chimeras among these draws", "rose"],
+      ["range", "their share, 95 % interval"],
       ["cells", "among the real cells", "grey"],
       ["test", "bound, test cells (nats)"], ["train", "bound, training cells (nats)"],
     ]);
@@ -46,6 +47,12 @@
       const all = rows(part);
       return (100 * all.filter((i) => both(part, i)).length) / all.length;
     };
+    /* Wilson's interval for a share of n cells, in per cent. */
+    const range = (percent, n) => {
+      const [p, z2] = [percent / 100, 1.96 ** 2 / n];
+      const half = Math.sqrt(z2 * (p * (1 - p) + z2 / 4));
+      return [-half, half].map((by) => (100 * (p + z2 / 2 + by)) / (1 + z2));
+    };
 
     function draw() {
       const prior = priors[state.prior];
@@ -58,6 +65,8 @@
       chart.points([...dots(cells, "grey"), ...dots(prior, "indigo", true)]);
       const shown = living.fixed(share(prior), 1);
       fact("chimeras", `${shown} %`);
+      const [low, high] = range(share(prior), rows(prior).length);
+      fact("range", `${living.fixed(low, 1)} to ${living.fixed(high, 1)} %`);
       fact("cells", `${living.fixed(share(cells), 1)} %`);
       fact("test", living.fixed(prior.test, 1));
       fact("train", living.fixed(prior.train, 1));

@@ -32,7 +32,7 @@ def step_costs(
     steps: Mapping[tuple[str, str], Work],
     n_counts: int,
     measured: Mapping[str, Sequence[int]],
-    shares: Sequence[str],
+    parts: Sequence[str],
     *,
     still: Figure | None = None,
 ) -> LivingFigure:
@@ -42,8 +42,8 @@ def step_costs(
         steps: what a step computes, for each pair of a likelihood and a first layer, by the names
             that the reader sees. The first pair is the one that others are compared with.
         n_counts: in the minibatch.
-        measured: of some programs, by name, percentages of the time.
-        shares: what these are of, four names.
+        measured: of some programs, by name, the parts of their time, in one unit for all.
+        parts: what takes them, four names.
         still: the picture for where scripts do not run.
 
     """
@@ -62,8 +62,8 @@ def step_costs(
         "likelihoods": likelihoods,
         "layers": layers,
         "kinds": KINDS,
-        "measured": [[name, list(percentages)] for name, percentages in measured.items()],
-        "shares": list(shares),
+        "measured": [[name, list(times)] for name, times in measured.items()],
+        "parts": list(parts),
     }
     trained = {"steps": counted}  # other versions of PyTorch call other operators
     return LivingFigure("step_costs", "What a step computes", values, trained=trained, still=still)

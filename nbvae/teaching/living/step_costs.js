@@ -25,14 +25,15 @@
       label: "Numbers computed for each count", names: data.kinds, ink: "name", row: 30, left: 190,
       x: { domain: reach, log: true, label: "rings: the textbook" },
     });
-    living.add(stage, "p", { class: "lv-title" }, "Measured: where the time goes (%)");
+    living.add(stage, "p", { class: "lv-title" }, "Measured, of these two: where the time goes");
+    const longest = Math.max(...data.measured.map(([, parts]) => parts.reduce((a, b) => a + b)));
     const bars = living.rows(living.add(stage, "div"), {
-      label: "Measured shares of the time", names: data.measured.map(([name]) => name), ink: "name",
-      row: 34, left: 90, x: { domain: [0, 101], label: "% of the time, 3,000 cells × 2,000 genes" },
+      label: "Measured parts of the time", names: data.measured.map(([name]) => name), ink: "name",
+      row: 34, left: 90, x: { domain: [0, longest], label: "time, 3,000 cells × 2,000 genes (nbvae: 100)" },
     });
     const legend = living.add(stage, "ul", { class: "lv-legend" });
     const inks = ["rose", "indigo", "sand", "grey"];
-    data.shares.forEach((name, i) => living.add(legend, "li", {},
+    data.parts.forEach((name, i) => living.add(legend, "li", {},
       living.el("span", { class: `lv-swatch lv-${inks[i]}` }), name));
 
     function draw() {
@@ -45,13 +46,13 @@
         pen.dot(then, y, 5, "grey open");
         pen.dot(now, y, 5, "indigo");
       }));
-      bars.draw((pen, rows) => data.measured.forEach(([, shares], i) => {
+      bars.draw((pen, rows) => data.measured.forEach(([, parts], i) => {
         let from = 0;
-        shares.forEach((share, k) => {
-          pen.bar(pen.x(from), pen.x(from + share), rows[i].top, rows[i].bottom, inks[k]);
-          const place = pen.x(from + share / 2);
-          if (share > 4) pen.text(place, rows[i].y + 4, String(share), "", "middle");
-          from += share;
+        parts.forEach((part, k) => {
+          pen.bar(pen.x(from), pen.x(from + part), rows[i].top, rows[i].bottom, inks[k]);
+          const place = pen.x(from + part / 2);
+          if (part > longest / 25) pen.text(place, rows[i].y + 4, String(part), "", "middle");
+          from += part;
         });
       }));
       numbers.forEach((v, i) => fact(`kind${i}`, digits(v)));
