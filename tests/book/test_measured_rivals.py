@@ -103,6 +103,8 @@ def test_chapter_9_quotes_the_calls_between_donors():
     assert f"{share['by donors']:.0%} of its calls".replace("%", " %") in text
     assert f"finds {found['pseudobulk limma']:.0f} on the same sums" in text
     assert f"{share['pseudobulk limma']:.0%} false".replace("%", " %") in text
+    others = [(runs.false / runs.called)[s, "pseudobulk limma"] for s in (0.0, 0.2)]
+    assert f"({min(others) * 100:.0f} to {max(others):.0%} when".replace("%", " %") in text
     assert all(true[s, "pseudobulk limma"] > true[s, "by donors"] for s in donors.SPREADS)
     assert "with three donors a group, finds none" in text
     assert true[0.5][["pseudobulk t", "pseudobulk GLM"]].max() <= 1
