@@ -58,19 +58,11 @@ class Page(HTMLParser):
 
 def sample_book(folder, address):
     """Write a project with one chapter and this project's settings."""
-    (folder / "book" / "assets").mkdir(parents=True)
     shutil.copytree(ROOT / "tools", folder / "tools")
-    for asset in (
-        "custom.css",
-        "links.js",
-        "pages.js",
-        "search.js",
-        "mark.svg",
-        "mark_dark.svg",
-        "latent_umap.png",
-    ):
-        shutil.copy(ROOT / "book" / "assets" / asset, folder / "book" / "assets")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    for asset in re.findall(r"book/assets/[\w.]+", config):
+        (folder / asset).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / asset, folder / asset)
     config, n = re.subn(r"(\n  url: ).*", rf'\1"{address}"', config)
     assert n == 1
     (folder / "_config.yml").write_text(config, encoding="utf-8")
