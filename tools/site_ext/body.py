@@ -84,9 +84,9 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
         links.link_reference(body, page, public_names(app))
     pictures = context["pathto"]("_images", resource=True)
     links.link(body, page, app.env.nbvae_marks, pictures)  # type: ignore[attr-defined]
-    if body.select_one(".math"):  # in what a link shows, too
-        app.env.get_domain("math").data["has_equations"][page] = True
     context["body"] = body.decode(formatter="minimal")
+    if 'class="math' in context["body"]:  # in what a link shows, too
+        app.env.get_domain("math").data["has_equations"][page] = True
 
 
 def setup(app: Sphinx) -> None:
