@@ -70,6 +70,7 @@ def pca(adata: AnnData, rival: str) -> np.ndarray:
     10,000. "pca pearson" takes analytic Pearson residuals (Lause, Berens & Kobak 2021).
     """
     table = adata.copy()
+    sc.pp.filter_genes(table, min_counts=1)  # no residual of a gene that none of them has
     if rival == "pca pearson":
         sc.experimental.pp.normalize_pearson_residuals(table)
     else:
