@@ -2,7 +2,8 @@
 
 A test that is timed by the clock fails on a busy machine and tells nothing of the figure. Chromium
 also counts what its main thread computes, which other programs do not change: script, style, layout
-and painting together. Of that a frame may take 20 ms (50 frames a second), a cold page a second.
+and painting together. Of that a frame may take 20 ms (50 frames a second), a cold page a second; on a slower
+processor longer, by as much as it takes longer for a fixed loop.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import samples
 import torch
 from anndata import AnnData
-from hands import DESK, Work, middle
+from hands import DESK, Work, middle, slowness
 from scipy import sparse
 
 from nbvae import NBVAE
@@ -73,7 +74,7 @@ def test_the_map_of_3000_cells_moves_at_50_frames_a_second(large_map, opened):
     spent = (work.seconds() - start) / MOVES
     page.mouse.up()
     assert page.locator(".lv-about").first.inner_text() != about  # it did move
-    assert 0 < spent < FRAME
+    assert 0 < spent < FRAME * slowness(opened("about:blank").page)
 
 
 def test_the_map_of_3000_cells_is_there_within_a_second(large_map, opened):
@@ -82,4 +83,4 @@ def test_the_map_of_3000_cells_is_there_within_a_second(large_map, opened):
     page.goto(large_map)
     page.locator(".lv-stage canvas").first.wait_for()
     page.locator(".lv-handle").first.focus()
-    assert 0 < work.seconds() < COLD
+    assert 0 < work.seconds() < COLD * slowness(opened("about:blank").page)
