@@ -2,8 +2,8 @@
 
 A test that is timed by the clock fails on a busy machine and tells nothing of the figure. Chromium
 also counts what its main thread computes, which other programs do not change: script, style, layout
-and painting together. Of that a frame may take 20 ms (50 frames a second), a cold page a second; on a slower
-processor longer, by as much as it takes longer for a fixed loop.
+and painting together. Of that a frame may take 20 ms (50 frames a second), a cold page a second; on
+a slower processor longer, by as much as a fixed loop takes longer.
 """
 
 import numpy as np
