@@ -30,8 +30,11 @@ html { font-size: 10pt; }
 body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
-h1, h2, h3, summary { break-after: avoid; }
-img, details { break-inside: avoid; }
+h1, h2, h3, summary, p:has(+ ul, + ol, + div.math) { break-after: avoid; }
+div.cell:has(.cell_output img) + p { break-before: avoid; }
+p, li, pre { orphans: 3; widows: 3; }
+dt { break-after: avoid; }
+img, details, dt, #solutions section section { break-inside: avoid; }
 img { max-width: 100% !important; }
 pre { white-space: pre-wrap !important; overflow: visible !important; }
 .cell, .cell_input, .cell_input div, pre { break-inside: auto !important; }
@@ -44,7 +47,7 @@ pre { font-size: 0.8em !important; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
 table { font-size: 0.85em; }
 .nbvae-living { display: none; }
-.contents li { list-style: none; }
+.chapters li { list-style: none; }
 """
 SHORT = 16  # lines of code that stay together
 FOOT = """<div style="width:100%;font-size:8px;text-align:center;color:#555">
@@ -85,7 +88,7 @@ def joined(site: Path) -> str:
     if solved:
         listed.append('<li><a href="#solutions">Solutions</a></li>')
         parts.append(f'<section id="solutions"><h1>Solutions</h1>{"".join(solved)}</section>')
-    contents = f'<nav class="contents"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
+    contents = f'<nav class="chapters"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
     return frame(known, [parts[0], contents, *parts[1:]])
 
 
