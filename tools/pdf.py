@@ -31,7 +31,8 @@ body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
 h1, h2, h3, summary, p:has(+ ul, + ol, + div.math) { break-after: avoid; }
-div.cell:has(.cell_output img) + p { break-before: avoid; }
+.shown { break-inside: avoid; }
+.shown p { color: #48566b; font-size: 0.925em; line-height: 1.5; margin: 0 0 1.75rem; }
 p, li, pre { orphans: 3; widows: 3; }
 dt { break-after: avoid; }
 img, details, dt, #solutions section section { break-inside: avoid; }
@@ -107,6 +108,11 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
             code["class"] = " ".join([*map(str, code.get_attribute_list("class")), "short"])
     for picture in article.select("img"):
         picture["loading"] = "eager"
+    for caption in article.select("div.cell + p"):
+        cell = caption.find_previous_sibling()
+        if cell and cell.select(".cell_output img"):
+            shown = caption.wrap(Tag(name="div", attrs={"class": "shown"}))
+            shown.insert(0, cell.select(".cell_output")[-1])
     for node in article.select("[id]"):
         node["id"] = f"{page}--{node['id']}"
     for link in article.select("a[href]"):
