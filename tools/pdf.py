@@ -126,8 +126,9 @@ def unfold(hidden: Tag) -> None:
     title = hidden.summary.extract().select_one(".collapsed") if hidden.summary else None
     text = title.get_text() if title else ""
     if text.startswith("Checked") and not hidden.get_text().lstrip().startswith("# Checked"):
-        hidden.insert_before(Tag(name="p", attrs={"class": "checked"}))
-        hidden.previous_sibling.string = text
+        label = Tag(name="p", attrs={"class": "checked"})
+        label.string = text
+        hidden.insert_before(label)
     hidden.unwrap()
 
 

@@ -83,6 +83,19 @@ def test_it_prints_with_an_outline_and_links(site):
     assert not (site / "book" / "whole.html").exists()
 
 
+def test_what_was_checked_is_said_once(site):
+    fold = (
+        "<details class='hide'><summary><p class='collapsed'>{}</p><p class='expanded'>Hide</p>"
+        "</summary><div class='cell_input'>{}</div></details>"
+    )
+    folds = fold.format("Checked: sums", "assert a") + fold.format("Show the code", "draw()")
+    folds += fold.format("Checked: zeros", "# Checked: zeros") + "</article>"
+    page = site / "book" / "intro.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</article>", folds), encoding="utf-8")
+    text = BeautifulSoup(pdf.joined(site), "html.parser").find(id="intro").get_text("|")
+    assert text.endswith("|Checked: sums|assert a|draw()|# Checked: zeros")
+
+
 def test_a_caption_and_its_figure_are_one_block(site):
     page = site / "book" / "02_b.html"
     figure = "<div class='cell'><p>code</p><div class='cell_output'>text</div>"
