@@ -11,10 +11,9 @@ from anndata import AnnData
 from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.data.results import room_for
-from nbvae.decoding import decoded_as, known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
-from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
+from nbvae.module.decoding import decoded_as, known_decoding, px_scale_as
+from nbvae.module.evaluating import evaluating, minibatches_of, room_for
 from nbvae.module.protocol import LatentModule
 
 __all__ = [
@@ -89,7 +88,7 @@ def denoised(
     of_all_genes = adata if genes is None else None
     shares, start = room_for((table.n_cells, len(columns)), out, cells=of_all_genes), 0
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             total = torch.zeros(())
             for _ in range(n_samples):
                 z = module.inference(m.x, covariates=m.covariates).z
@@ -136,7 +135,7 @@ def posterior_predictive(
     replicates = room_for((n_samples, table.n_cells, len(columns)), cells=adata)
     start = 0
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             cells = slice(start, start + len(m))
             for replicate in replicates:
                 z = module.inference(m.x, covariates=m.covariates).z
@@ -165,8 +164,7 @@ def likelihood_parameters(
     columns = table.gene_columns(None)
     means, thetas, dropouts = [], [], []
     with evaluating(module):
-        rows = table.positions(indices)
-        for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table, table.positions(indices)):
             z = module.inference(m.x, covariates=m.covariates).qz_mean
             p = module.generative(z, m.library, covariates=m.covariates)
             means.append(p.px_mean.cpu().numpy()[:, columns])
@@ -226,7 +224,7 @@ def gene_correlation(
     total, products = np.zeros(len(columns)), np.zeros((len(columns), len(columns)))
     own = np.zeros(len(columns))  # Σ ρ²/θ, what genes vary by themselves
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             for _ in range(n_samples):
                 q = module.inference(m.x, covariates=m.covariates)
                 scale, by_theta = decoded_as(module, q.z, m, covariates)

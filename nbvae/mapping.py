@@ -22,10 +22,11 @@ from torch import Tensor
 
 from nbvae._arguments import an_anndata, true_or_false, whole_number
 from nbvae._messages import note, shown
-from nbvae.data.genes import genes_of, with_genes
+from nbvae.data.genes import genes_of, layer_of, with_genes
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.store.cells import StoredCounts
-from nbvae.evaluation import BATCH_SIZE, Latent, device_of, encode, evaluating
+from nbvae.evaluation import Latent, encode
+from nbvae.module.evaluating import device_of, evaluating, minibatches_of
 from nbvae.module.protocol import LatentModule
 
 ENOUGH = 20  # cells, so that a p-value can be 0.05
@@ -97,7 +98,7 @@ def map_query(
             "out of the misfit; better, pass the table as it was before genes were chosen."
         )
     if fill_missing:
-        layer = layer if layer is not None else getattr(module, "layer", None)
+        layer = layer_of(module) if layer is None else layer
         adata, filled = with_genes(adata, genes, layer=layer)
         layer = "X"
     table = CellTable.of(adata, module, layer=layer)
@@ -147,7 +148,7 @@ def _misfit(
     misfits = []
     columns = torch.from_numpy(measured).to(device_of(module))
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             draws = [_misfit_of_draw(module, m, columns) for _ in range(n_samples)]
             misfits.append(torch.stack(draws).mean(dim=0).cpu().double().numpy())
     return np.concatenate(misfits)

@@ -217,6 +217,12 @@ def covariates_of(module: object) -> Covariates | None:
     return getattr(module, "covariates", None)
 
 
+def size_factor_key_of(module: object) -> str | None:
+    """Return the column of ``obs`` that holds a module's size factors; None: cells' own totals."""
+    key = getattr(module, "size_factor_key", None)
+    return key if isinstance(key, str) else None
+
+
 def _plain(column: Category | Number) -> Category | Number:
     if isinstance(column, Number):
         if not (math.isfinite(column.mean) and 0 < column.sd < math.inf):

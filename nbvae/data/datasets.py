@@ -17,7 +17,8 @@ from scipy import sparse
 from nbvae._messages import note, shown
 from nbvae.data.counts import CountsError, count_matrix, layers_of
 from nbvae.data.downloads import REMOTES, download
-from nbvae.data.readers import read_10x_archive, read_file
+from nbvae.data.readers import read_file
+from nbvae.data.tenx import read_10x_archive
 
 LICENCE = "CC BY 4.0, 10x Genomics"
 ZHENG = "Zheng et al. 2017, Nature Communications 8, 14049, doi:10.1038/ncomms14049"

@@ -19,11 +19,11 @@ from torch import Tensor
 from nbvae._arguments import an_anndata
 from nbvae._messages import shown
 from nbvae.data.counts import count_matrix, refuse_empty_cells
-from nbvae.data.covariates import covariates_of
+from nbvae.data.covariate import size_factors_of
+from nbvae.data.covariates import covariates_of, size_factor_key_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
 from nbvae.data.order import block_shuffle, window_size
-from nbvae.data.size_factors import size_factor_key_of, size_factors_of
 from nbvae.data.store.cells import CellStore, StoredCounts, refuse_layer
 
 

@@ -15,9 +15,7 @@ from scipy import sparse
 from nbvae.data.counts import CountsError
 from nbvae.data.foreign import not_hdf5, other_hdf5, other_kind_of_file
 from nbvae.data.sound import check_no_spare_room, sound
-from nbvae.data.tenx import is_10x, read_10x_archive, read_10x_folder, read_10x_h5
-
-__all__ = ["Read", "read_10x_archive", "read_file"]
+from nbvae.data.tenx import is_10x, read_10x_folder, read_10x_h5
 
 KINDS = "an .h5ad file, a 10x .h5 file, or a 10x folder with matrix.mtx"
 HDF5_ENDINGS = (".h5ad", ".h5")

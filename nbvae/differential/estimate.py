@@ -19,8 +19,8 @@ from torch import Tensor
 
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import px_scale_as
-from nbvae.evaluation import BATCH_SIZE, device_of
+from nbvae.module.decoding import px_scale_as
+from nbvae.module.evaluating import minibatches_of
 from nbvae.module.outputs import GenerativeOutput
 from nbvae.module.protocol import LatentModule
 
@@ -74,7 +74,7 @@ def moments(
     """
     n_draws = -(-n_samples // len(rows))
     sums, counts = np.zeros((4, table.counts.shape[1])), np.zeros(table.counts.shape[1])
-    for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+    for m in minibatches_of(module, table, rows):
         counts += np.asarray(m.counts.sum(axis=0, dtype=float)).ravel()
         for _ in range(n_draws):
             z = module.inference(m.x, covariates=m.covariates).z

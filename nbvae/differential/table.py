@@ -9,7 +9,6 @@ from anndata import AnnData
 from nbvae._arguments import one_of, whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import known_decoding, taken_out
 from nbvae.differential.estimate import compared, moments, side_of
 from nbvae.differential.groups import (
     Groups,
@@ -20,7 +19,8 @@ from nbvae.differential.groups import (
 )
 from nbvae.differential.pairs import compare_pairs
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
-from nbvae.evaluation import BATCH_SIZE, evaluating
+from nbvae.module.decoding import known_decoding, taken_out
+from nbvae.module.evaluating import BATCH_SIZE, evaluating
 from nbvae.module.protocol import LatentModule
 
 NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed

@@ -19,7 +19,7 @@ from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
 from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.module.saving import HOOKS
-from nbvae.module.static import static_loss
+from nbvae.module.static import has_kernels, static_loss
 
 STEPS = ("forward", "inference", "generative", "loss", "with_covariates", "check_input")
 
@@ -59,12 +59,7 @@ def loss_of(
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
-    return (
-        is_unchanged(module)
-        and module.likelihood == LIKELIHOODS["nb"]
-        and module.dispersion == "gene"
-        and module.size_factor_key is None
-    )
+    return is_unchanged(module) and has_kernels(module)
 
 
 def is_unchanged(module: object) -> TypeGuard[NBVAE]:

@@ -6,35 +6,20 @@ they came in. The parameters come as the ``GenerativeOutput`` of
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
-
-
-class Parameters(Protocol):
-    """What a likelihood may read."""
-
-    @property
-    def log_px_mean(self) -> Tensor:
-        """Log μ, (N, G)."""
-
-    @property
-    def log_theta(self) -> Tensor | None:
-        """Log θ, (G,) or (N, G); the Poisson distribution has none."""
-
-    @property
-    def dropout_logits(self) -> Tensor | None:
-        """Log π − log(1 − π), (N, G); only with zero inflation."""
+from nbvae.module.outputs import GenerativeOutput
 
 
 class Likelihood(NamedTuple):
     """A distribution of counts."""
 
-    log_prob: Callable[[Tensor, Parameters], Tensor]  # (N, G) counts → (N, G)
-    sample: Callable[[Parameters], Tensor]  # → (N, G) counts
+    log_prob: Callable[[Tensor, GenerativeOutput], Tensor]  # (N, G) counts → (N, G)
+    sample: Callable[[GenerativeOutput], Tensor]  # → (N, G) counts
     has_theta: bool  # variance μ + μ²/θ instead of μ
     has_dropout: bool  # zeros of a second kind
 
@@ -46,28 +31,28 @@ def _given(parameter: Tensor | None) -> Tensor:
     return parameter
 
 
-def _nb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _nb_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     return nb_log_prob(x, p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
-def _nb_sample(p: Parameters) -> Tensor:
+def _nb_sample(p: GenerativeOutput) -> Tensor:
     return nb_sample(p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
-def _poisson_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _poisson_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     return poisson_log_prob(x, p.log_px_mean, validate_args=False)
 
 
-def _poisson_sample(p: Parameters) -> Tensor:
+def _poisson_sample(p: GenerativeOutput) -> Tensor:
     return torch.poisson(p.log_px_mean.exp())
 
 
-def _zinb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _zinb_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     log_theta, dropout_logits = _given(p.log_theta), _given(p.dropout_logits)
     return zinb_log_prob(x, p.log_px_mean, log_theta, dropout_logits, validate_args=False)
 
 
-def _zinb_sample(p: Parameters) -> Tensor:
+def _zinb_sample(p: GenerativeOutput) -> Tensor:
     kept = torch.bernoulli(torch.sigmoid(-_given(p.dropout_logits)))
     return kept * _nb_sample(p)
 

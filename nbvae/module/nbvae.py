@@ -27,9 +27,8 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
+from nbvae.data.covariate import size_factors_of
 from nbvae.data.covariates import Covariates, as_covariates, covariates_from
-from nbvae.data.size_factors import size_factors_of
-from nbvae.data.store.cells import gene_sums
 from nbvae.module.checks import (
     a_key,
     check_design,
@@ -39,7 +38,7 @@ from nbvae.module.checks import (
     weights_type,
 )
 from nbvae.module.dispersion import first_log_theta, known_dispersion, log_theta_of_cells
-from nbvae.module.initialisation import seeded, start
+from nbvae.module.initialisation import gene_sums, seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
 from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput

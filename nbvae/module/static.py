@@ -30,7 +30,7 @@ def static_loss(
 ) -> LossOutput:
     """Compute what ``module.forward`` does, for a module that nobody has changed.
 
-    With the other two likelihoods, size factors or a θ per batch, ``forward`` is static itself.
+    Where ``has_kernels`` does not hold, ``forward`` is static itself.
 
     Args:
         module: an ``NBVAE`` for which ``is_unchanged`` holds.
@@ -42,10 +42,18 @@ def static_loss(
 
     """
     options = {"covariates": covariates, "kl_weight": kl_weight, "noise": noise}
-    totals, per_gene = module.size_factor_key is None, module.dispersion == "gene"
-    if totals and per_gene and module.likelihood == LIKELIHOODS["nb"]:
+    if has_kernels(module):
         return _static_forward(module, x, **options)  # type: ignore[arg-type]  # a tensor of one number
     return type(module).forward(module, x, library=library, **options)  # type: ignore[arg-type]
+
+
+def has_kernels(module: NBVAE) -> bool:
+    """Whether ``kernels.py`` has a module's loss: NB, one θ per gene, a cell's own total as ℓ."""
+    return (
+        module.likelihood == LIKELIHOODS["nb"]
+        and module.dispersion == "gene"
+        and module.size_factor_key is None
+    )
 
 
 def _static_forward(

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nbvae.data.covariates import covariates_of
+from nbvae.data.covariates import covariates_of, size_factor_key_of
 from nbvae.data.genes import genes_of
-from nbvae.data.size_factors import size_factor_key_of
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 

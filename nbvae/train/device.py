@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
 from nbvae.data.resident import CellSupply, send
-from nbvae.evaluation import BATCH_SIZE, Elbo, device_of, evaluating
+from nbvae.module.evaluating import BATCH_SIZE, Elbo, device_of, evaluating
 from nbvae.module.fast import is_unchanged
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.static import static_loss

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.evaluation import Elbo, device_of, elbo
+from nbvae.module.evaluating import Elbo, device_of, elbo
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import NBVAE
 from nbvae.train import ranks

@@ -5,22 +5,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from nbvae.files import CheckpointError, read, write_atomically
+from nbvae.module.evaluating import Elbo
 from nbvae.module.protocol import TrainableModule
 from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 5"
-MAY_CHANGE = (
-    "device",
-    "progress",
-    "threads",
-)  # settings that may differ between two parts of a run
+MAY_CHANGE = ("device", "progress", "threads")  # settings in which two parts of a run may differ
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
+COLUMNS = ["epoch", "kl_weight"] + [  # of the history
+    f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
+]
 WAY_OUT = "Give the new run another path, or delete that file to start anew."
 
 
@@ -126,6 +127,14 @@ class TrainingState:
                     f"{str(path)!r} belongs to a run with {name}={theirs!r}, this one has "
                     f"{name}={value!r}. {WAY_OUT}"
                 )
+
+
+def as_history(rows: list[tuple[float, ...]] | dict[str, list[float]]) -> pd.DataFrame:
+    """Give the history its columns and types, also when no epoch was completed."""
+    if isinstance(rows, dict):
+        rows = {name: rows[name] for name in COLUMNS}  # a column that is missing is an error
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=float)
+    return table.astype({"epoch": int}).set_index("epoch")
 
 
 def log_theta_of(module: TrainableModule) -> nn.Parameter:

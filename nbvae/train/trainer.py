@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
+from torch import Tensor
 from tqdm import tqdm
 
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
-from nbvae.evaluation import Elbo, device_of, elbo
 from nbvae.files import check_writable, read, write_atomically
+from nbvae.module.evaluating import Elbo, device_of, elbo
 from nbvae.module.fast import loss_of
-from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
 from nbvae.train import ranks
@@ -27,10 +27,9 @@ from nbvae.train.device import epochs_on_device
 from nbvae.train.divergence import broken_terms, diverged
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.fingerprint import fingerprint
-from nbvae.train.history import as_history, sums_of_terms
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.shared import Epochs, epochs_on_ranks
-from nbvae.train.state import TrainingState
+from nbvae.train.state import TrainingState, as_history
 
 FORMAT = "nbvae checkpoint 5"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
@@ -194,11 +193,7 @@ class Trainer:
         return state, table, n_epochs
 
     def _run_epochs(
-        self,
-        state: TrainingState,
-        table: CellTable,
-        n_epochs: int,
-        checkpoint: str | Path | None,
+        self, state: TrainingState, table: CellTable, n_epochs: int, checkpoint: str | Path | None
     ) -> None:
         """Run the epochs that are left: train, evaluate, decide, save."""
         progress = self.settings.progress if ranks.first() else False
@@ -221,11 +216,7 @@ class Trainer:
                 bar.update()
 
     def _train_epoch(
-        self,
-        state: TrainingState,
-        table: CellTable,
-        n_epochs: int,
-        elsewhere: Epochs | None,
+        self, state: TrainingState, table: CellTable, n_epochs: int, elsewhere: Epochs | None
     ) -> Elbo:
         """Meet each training cell once, in a new order. Returns means over the epoch."""
         settings, module = self.settings, state.module
@@ -241,7 +232,7 @@ class Trainer:
             sums = torch.zeros(2, dtype=torch.float64)
             minibatches = table.minibatches(order, settings.batch_size, device_of(module))
             for step, minibatch in enumerate(minibatches):
-                sums += sums_of_terms(self._train_step(state, minibatch, step, *plan[step]))
+                sums += self._train_step(state, minibatch, step, *plan[step])
             if not all(torch.isfinite(weights).all() for weights in module.parameters()):
                 raise diverged("weights", state.epoch, step)
         reconstruction, kl = (sums / len(order)).tolist()
@@ -254,15 +245,19 @@ class Trainer:
         step: int,
         kl_weight: float,
         learning_rate: float,
-    ) -> LossOutput:
-        """Move the weights against the gradient of one minibatch, unless its loss is not finite."""
+    ) -> Tensor:
+        """Move the weights against the gradient of one minibatch, unless its loss is not finite.
+
+        Returns the sums of the reconstruction term and the KL over its cells. (2,), float64.
+        """
         output = loss_of(state.module, minibatch, kl_weight=kl_weight)
         if not torch.isfinite(output.loss):
             raise diverged(broken_terms(output), state.epoch, step)
         state.module.zero_grad()
         output.loss.backward()
         state.update_weights(learning_rate)
-        return output
+        terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
+        return terms.detach().cpu().double()  # off the device first: MPS has no doubles
 
     def _evaluate(self, state: TrainingState, table: CellTable, elsewhere: Epochs | None) -> Elbo:
         """Estimate the ELBO of the held-out cells, with the same noise after each epoch."""

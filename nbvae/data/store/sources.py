@@ -20,6 +20,7 @@ from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.features import genes_among
 from nbvae.data.readers import is_zarr, read_file, reading
 from nbvae.data.sound import from_parts
+from nbvae.data.store.cells import CellStore
 from nbvae.data.store.engine import read_table, the_zarr
 from nbvae.data.tenx import is_10x
 
@@ -146,8 +147,6 @@ def _refuse_unknown(layer: str | None, group: Any, path: Path) -> None:
 
 def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
     """Take a table as it is; a store, too, in the order that it has."""
-    from nbvae.data.store.cells import CellStore
-
     if isinstance(adata, CellStore):
         raise CountsError(f"{name} is a store already: name the files that it was made from.")
     counts = count_matrix(adata, layer=layer)
