@@ -11,13 +11,13 @@ import pytest
 import scipy.stats
 import torch
 from anndata import AnnData
+from exact import each_exactly, exact_nb
 
 from nbvae import NBVAE, Trainer
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.outputs import GenerativeOutput
 
-DIGITS = 60
 MEANS = [1e-8, 1e-4, 0.01, 0.7, 1.0, 30.0, 1e3, 1e6]
 THETAS = [0.01, 0.5, 10.0, 1e4]
 COUNTS = [0, 1, 2, 7, 16, 17, 100, 10_000, 1_000_000]
@@ -30,26 +30,8 @@ def grid(dtype, *axes):
     return [column.to(dtype) for column in points.T]
 
 
-def each_exactly(function, *tensors):
-    """Apply a function of mpmath numbers to each row of some tensors."""
-    with mpmath.workdps(DIGITS):
-        rows = zip(*(tensor.tolist() for tensor in tensors), strict=True)
-        return np.array([float(function(*map(mpmath.mpf, row))) for row in rows])
-
-
 def exact_poisson(x, log_mean):
     return x * log_mean - mpmath.exp(log_mean) - mpmath.loggamma(x + 1)
-
-
-def exact_nb(x, log_mean, log_theta):
-    mean, theta = mpmath.exp(log_mean), mpmath.exp(log_theta)
-    return (
-        mpmath.loggamma(x + theta)
-        - mpmath.loggamma(theta)
-        - mpmath.loggamma(x + 1)
-        + theta * mpmath.log(theta / (theta + mean))
-        + x * mpmath.log(mean / (theta + mean))
-    )
 
 
 def exact_zinb(x, log_mean, log_theta, dropout_logits):
