@@ -1,11 +1,11 @@
-"""A module for batches that it has not seen: their own weights are fitted, all others stay.
+"""A module for batches that it has not seen: their weights are fitted, all others stay.
 
 That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41587-021-01001-7).
 A level of a category has one column of weights in the first layer of the decoder, and, with
 dispersion per gene and batch, one of log θ. New columns are fitted to the cells of the new batch.
 All other weights stay to the last bit, and with them what the module says of the cells that it
-knew. So few numbers say little: a batch that differs from the known ones in its own way in each
-gene is explained in part.
+knew. So few numbers can say little: a batch that differs from the known ones in its own way in
+each gene is only partly explained.
 """
 
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def _with_levels_of(column: Category | Number, adata: AnnData) -> Category | Num
 
 def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE:
     """Build the module with more covariates, each of its weights in its place."""
-    with torch.random.fork_rng():  # the first weights are drawn, and thrown away
+    with torch.random.fork_rng():  # the first weights are drawn and thrown away
         extended = type(module)(**arguments_of(module), covariates=covariates)
     extended.genes, extended.layer = module.genes, module.layer
     extended.to(module.dtype)
@@ -95,7 +95,7 @@ def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE
 
 
 def _starts(known: Covariates, covariates: Covariates) -> Tensor:
-    """Say of which old columns each new one is the mean. (n_columns before, n_columns)."""
+    """Say which old columns each new one is the mean of. (n_columns before, n_columns)."""
     blocks = []
     for before, after in zip(known.columns, covariates.columns, strict=True):
         n, n_added = before.n_columns, after.n_columns - before.n_columns
@@ -120,7 +120,7 @@ def _freeze_all_but(
 
 
 def _only(moves: Tensor) -> Callable[[Tensor], Tensor]:
-    """Take the rest of a gradient away; what says which is copied to each device once."""
+    """Set the rest of a gradient to 0; the mask is copied to each device once."""
     on: dict[torch.device, Tensor] = {}
 
     def hook(grad: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from anndata import AnnData
 from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
 
-MOST_NUMBERS = 50  # different whole numbers that are still taken for names, such as donors 1 to 12
+MOST_NUMBERS = 50  # different whole numbers that are still taken for names, as of donors 1 to 12
 FEW_NUMBERS = 10  # different whole numbers, stored as floats, that may be such names
 
 

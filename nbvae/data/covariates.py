@@ -1,7 +1,7 @@
-"""What a model is told of a cell beside its counts: batch, donor, the share of mitochondrial RNA.
+"""What a model is told of a cell besides its counts: batch, donor, the share of mitochondrial RNA.
 
 This file and ``covariate.py`` are the only ones that know how columns of ``obs`` become numbers.
-All others pass on the design matrix, (n_cells, n_columns), which is what the networks get.
+All others pass on the design matrix, (n_cells, n_columns), which the networks get.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Covariates(NamedTuple):
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels where one category is all there is; else none."""
+        """The levels, where one category is all there is; else none."""
         [*levels] = (category.levels for category in self.categories)
         return levels[0] if len(self.columns) == len(levels) == 1 else ()
 
@@ -103,8 +103,8 @@ class Covariates(NamedTuple):
 
         Args:
             way: the level, where one category is all there is; else {key: level or number}.
-            cells: their own design, (n_cells, n_columns), of which the other columns are kept; or
-                how many, where ``way`` says everything.
+            cells: their own design, (n_cells, n_columns), whose other columns are kept; or how
+                many, where ``way`` says everything.
 
         Returns:
             (n_cells, n_columns), the type of the own design, or float32.
@@ -117,7 +117,7 @@ class Covariates(NamedTuple):
         changes = self.changes(way)
         if isinstance(cells, int):
             if missing := [key for key in self.keys if key not in changes]:
-                raise ValueError(f"What of {shown(missing)}? Pass the cells' own design, too.")
+                raise ValueError(f"What of {shown(missing)}? Pass the cells' own design as well.")
             cells = torch.zeros(cells, self.n_columns)
         parts = cells.split([column.n_columns for column in self.columns], dim=1)
         return torch.cat(
@@ -131,7 +131,7 @@ class Covariates(NamedTuple):
         )
 
     def random(self, n_cells: int) -> Tensor:
-        """Draw a level of each category for each of so many cells; numbers are at their means.
+        """Draw a level of each category for each of ``n_cells`` cells; numbers are at their means.
 
         Returns:
             (n_cells, n_columns), float32.

@@ -30,7 +30,7 @@ class Read(NamedTuple):
 
 
 def read_file(path: Path, genome: str | None = None) -> Read:
-    """Read a file or folder of counts, whose values are not checked here.
+    """Read a file or folder of counts; the values are not checked here.
 
     Raises:
         FileNotFoundError, PermissionError, CountsError: as in ``reading``.
@@ -92,7 +92,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def _read_anndata(path: Path) -> AnnData:
-    """Read AnnData's own formats, and look whether the sparse matrices are whole."""
+    """Read AnnData's own formats, and check that the sparse matrices are whole."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*names are not unique")  # read_counts sees to that
         adata = anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)

@@ -1,4 +1,4 @@
-"""Decoding as if: the shares of the genes in a cell's own batch, in a chosen one, or in all."""
+"""Decoding as if: a cell's shares of the genes in its own batch, in a chosen one, or in all."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -82,7 +82,7 @@ def _mean(tensors: list[Tensor]) -> Tensor:
 
 
 def taken_out(module: LatentModule, covariates: Way) -> list[Category]:
-    """List the categories whose differences decoding so takes out."""
+    """List the categories whose differences this decoding removes."""
     if module.covariates is None or covariates == "own":
         return []
     categories = module.covariates.categories

@@ -78,7 +78,7 @@ def elbo(
 def table_of(
     module: TrainableModule, adata: AnnData | CellTable, layer: str | None = None
 ) -> CellTable:
-    """Take what a module is fed, unless that was done before.
+    """Take what a module is fed from an AnnData, unless that was done before.
 
     Raises:
         CountsError, KeyError, TypeError: as in ``CellTable.of``.
@@ -101,7 +101,7 @@ def table_of(
 def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
     """Evaluation mode without gradients, and random numbers that follow from ``seed``.
 
-    The module's own mode, the caller's random numbers and number of threads come back afterwards.
+    The module's own mode, the caller's random numbers and number of threads are then restored.
     """
     training = module.training
     module.eval()
@@ -133,11 +133,11 @@ def room_for(
     *,
     cells: AnnData | None = None,
 ) -> np.ndarray:
-    """Make room for numbers; in a file, numpy's ``.npy``, of which few are in memory.
+    """Make room for numbers: in memory, or in a ``.npy`` file, little of which is in memory.
 
     Args:
         shape: of the result.
-        out: the file, which is written anew; None: memory.
+        out: the file, which is overwritten; None: memory.
         dtype: of the numbers.
         cells: what the result is of, where it has a number for each gene of each cell.
 

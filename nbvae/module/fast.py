@@ -1,6 +1,6 @@
 """The fast way through a module: the same loss and the same gradients in less time.
 
-The story is told in ``nbvae.py``. It is also what runs wherever a module is not exactly what this
+The story is told in ``nbvae.py``. That code also runs wherever a module is not exactly what this
 shortcut knows: the negative binomial, one θ per gene, the steps and networks as they are written
 there, no hooks.
 """

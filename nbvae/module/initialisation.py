@@ -4,7 +4,7 @@ If all cells had the same shares ρ, a count would be NB(ℓρ, θ), and on aver
 
     Σ (x − ℓρ)² = Σ [ℓρ + (ℓρ)²/θ].
 
-Solved for θ that is an estimate by moments (chapter 2). It takes the differences between kinds of
+Solved for θ, that is an estimate by moments (chapter 2). It takes differences between kinds of
 cells for scatter, so that it is far too small for their markers; z will explain those.
 """
 
@@ -52,13 +52,13 @@ def gene_sums(
 
 
 def shares(sums: GeneSums) -> np.ndarray:
-    """Return each gene's share of all counts; half a count more, so that none is 0. (G,)."""
+    """Return each gene's share of all counts, with half a count added so that none is 0. (G,)."""
     totals = sums.totals + 0.5
     return totals / totals.sum()
 
 
 def rates(sums: GeneSums) -> np.ndarray:
-    """Return each gene's counts per unit of the size factors; half a count more. (G,)."""
+    """Return each gene's counts per unit of the size factors, with half a count added. (G,)."""
     return (sums.totals + 0.5) / sums.library
 
 
@@ -69,7 +69,7 @@ def theta_by_moments(sums: GeneSums) -> np.ndarray:
         sums: of raw counts, with at least one in each cell.
 
     Returns:
-        (G,), inverse dispersions within 1 and 10; 10 for a gene without counts.
+        (G,), inverse dispersions between 1 and 10; 10 for a gene without counts.
 
     """
     share = sums.totals / sums.library  # (G,)

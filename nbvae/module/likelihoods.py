@@ -1,8 +1,7 @@
-"""Which distribution the counts have, given what the decoder says: NB, and two rivals of it.
+"""Which distribution the counts have, given what the decoder says: NB and its two rivals.
 
-Each is a log-probability and a sampler, which do not check the counts again that were checked when
-they came in. The parameters come as the ``GenerativeOutput`` of
-``outputs.py``; a likelihood reads those that it has.
+Each is a log-probability and a sampler; the counts, checked when they came in, are not checked
+again. The parameters come as a ``GenerativeOutput``; a likelihood reads those that it has.
 """
 
 from collections.abc import Callable

@@ -39,28 +39,28 @@ class Trainer:
     """Fits a module to raw counts; ``TrainerSettings`` has the reason of each default.
 
     Args:
-        max_epochs: how often each training cell is met; None: about 300 steps, at least 10 epochs.
+        max_epochs: how often each training cell is seen; None: about 300 steps, at least 10 epochs.
         batch_size: cells per minibatch.
         learning_rate: the highest of the schedule.
         schedule: "one-cycle" (rise, then fall to 0) or "constant".
         kl_warmup_epochs: epochs over which the weight of the KL term rises from 0 to 1.
         holdout_fraction: of the cells, never trained on; they decide which epoch is the best. With
-            0 the last is kept, and a large ``max_epochs`` mixes told batches more: chapter 10.
+            0 the last is kept; a large ``max_epochs`` then mixes batches more: chapter 10.
         stratify_by: a column of obs; each of its groups gives that fraction.
-        patience: stop after so many epochs without a better held-out ELBO; None: never.
+        patience: stop after this many epochs without a better held-out ELBO; None: never.
         theta_prior: standard deviation of a normal prior of each gene's log θ, around 0; None: no
             prior. Where many genes are rare, 0.5 ends lower. The history is without it.
         seed: of the split, the order of the cells and the draws of z.
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
         threads: how many compute, whatever PyTorch is set to; None: one. With more, the last bits
-            of the weights differ. On an idle machine a second one saves a sixth to a third, and
-            beside other programs it takes many times as long.
+            of the weights differ. On an idle machine a second one saves a sixth to a third of the
+            time; beside other programs, training takes many times as long with it.
 
     Attributes:
         settings: the ``TrainerSettings``.
         history: a DataFrame with one row per epoch, all in nats per cell: the weight of the KL
-            term, then the negative ELBO and its two terms on training cells (as they were met,
+            term, then the negative ELBO and its two terms on training cells (as they were seen,
             before each step) and on held-out cells (after the epoch). None before ``fit``.
         train_cells: row numbers of the cells trained on.
         held_out_cells: row numbers of the cells held out.
@@ -138,11 +138,11 @@ class Trainer:
         Raises:
             CountsError: the matrix does not hold raw counts.
             ValueError: the module was built for another number of genes, or has no θ for its
-                prior; too few cells; this machine lacks the device or so many processors.
+                prior; too few cells; this machine lacks the device or that many processors.
             CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
                 genes, labels, covariates, or another module.
-            OSError: the checkpoint can't be written; this is said before the first epoch.
-            TrainingDivergedError: a term of the loss is not finite any more.
+            OSError: the checkpoint can't be written; raised before the first epoch.
+            TrainingDivergedError: a term of the loss is no longer finite.
             RankError: under ``torchrun``, another process is gone, or has other data or settings.
 
         """
@@ -168,7 +168,7 @@ class Trainer:
         layer: str | None,
         checkpoint: str | Path | None,
     ) -> tuple[TrainingState, CellTable, int]:
-        """Check all that can be checked before the first epoch; take up the run if it was cut.
+        """Check all that can be checked before the first epoch; resume the run if it was cut off.
 
         Returns the state, the cells, and how many epochs there are in all.
         """
@@ -218,7 +218,7 @@ class Trainer:
     def _train_epoch(
         self, state: TrainingState, table: CellTable, n_epochs: int, elsewhere: Epochs | None
     ) -> Elbo:
-        """Meet each training cell once, in a new order. Returns means over the epoch."""
+        """Train on each cell once, in a new order. Returns means over the epoch."""
         settings, module = self.settings, state.module
         module.train()
         rng = np.random.default_rng([settings.seed, state.epoch])

@@ -1,4 +1,4 @@
-"""A store of counts on a disk: what is known of its cells and genes in memory, its counts not."""
+"""A store of counts on a disk; what is known of its cells and genes is in memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class StoredCounts:
         return replace(self, columns=columns)
 
     def __getitem__(self, rows: Any) -> sparse.csr_matrix:
-        """Read some cells, in any order, each as often as it is named. (n, n_genes), float32.
+        """Read some cells, in any order, each as often as it is asked for. (n, n_genes), float32.
 
         Neighbours are read together, so rows of a few blocks take little more than one block each.
 
@@ -131,7 +131,7 @@ class CellStore(AnnData):
         return adata if all_genes else adata[:, genes].copy()
 
     def pieces(self, n_cells: int = 10_000) -> Iterator[AnnData]:
-        """Read all cells, so many at a time."""
+        """Read all cells, ``n_cells`` at a time."""
         for start in range(0, self.n_obs, n_cells):
             yield self[start : start + n_cells]
 
