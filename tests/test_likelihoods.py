@@ -368,3 +368,27 @@ def test_each_likelihood_wins_on_its_own_data(scores):
     assert gain("nb", "poisson") > 20
     assert gain("zinb", "poisson") > 20
     assert gain("zinb", "nb") > 5 * error("zinb", "nb")
+
+
+# ---------------------------------------------------------------- mean and variance
+
+
+def test_mean_and_variance_are_those_of_the_likelihood():
+    """Else the width of an LFC would be that of another distribution. Oracle: scipy's moments."""
+    mu, theta, lost = np.array([[0.3, 7.0]]), np.array([0.8, 3.0]), np.array([[0.3, 0.6]])
+    log_mu, log_theta = torch.from_numpy(mu).log(), torch.from_numpy(theta).log()
+    logits = torch.from_numpy(np.log(lost / (1 - lost)))
+    mean, variance = scipy.stats.nbinom.stats(theta, theta / (theta + mu), moments="mv")
+    second = (1 - lost) * (variance + mean**2)
+    expected = {
+        "poisson": (mu, mu),
+        "nb": (mean, variance),
+        "zinb": ((1 - lost) * mean, second - ((1 - lost) * mean) ** 2),
+    }
+    assert expected.keys() == LIKELIHOODS.keys()
+    for name, right in expected.items():
+        has_theta, has_dropout = LIKELIHOODS[name][-2:]
+        given = log_theta if has_theta else None, logits if has_dropout else None
+        got = LIKELIHOODS[name].mean_and_variance(GenerativeOutput(log_mu, log_mu, *given))
+        for value, wanted in zip(got, right, strict=True):
+            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6)

@@ -15,13 +15,11 @@ import torch
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
-from torch import Tensor
 
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
 from nbvae.module.decoding import px_scale_as
 from nbvae.module.evaluating import minibatches_of
-from nbvae.module.outputs import GenerativeOutput
 from nbvae.module.protocol import LatentModule
 
 MOST_FREEDOM = 1e6  # degrees of freedom; more are as good as infinitely many
@@ -81,7 +79,7 @@ def moments(
             own = module.generative(z, m.library, covariates=m.covariates)
             same = module.covariates is None or covariates == "own"
             share = own.px_scale if same else px_scale_as(module, z, m, covariates)
-            terms = (share, share.square(), *mean_and_variance(own))
+            terms = (share, share.square(), *module.likelihood.mean_and_variance(own))
             sums += torch.stack([term.sum(dim=0) for term in terms]).cpu().double().numpy()
     share, square = sums[:2] / (n_draws * len(rows))
     variance = (square - share**2).clip(min=0)  # rounding may leave −1e-17
@@ -94,20 +92,6 @@ def moments(
         sums[2] / n_draws,
         sums[3] / n_draws,
     )
-
-
-def mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
-    """Compute the mean and the variance of each count under the likelihood. (N, G) each.
-
-    NB: μ and μ + μ²/θ; Poisson: μ and μ. With counts that are lost with probability π: by the law
-    of total variance, over lost and not lost.
-    """
-    mean = p.px_mean
-    variance = mean if p.log_theta is None else mean + mean.square() / p.theta
-    if p.dropout_logits is None:
-        return mean, variance
-    kept = torch.sigmoid(-p.dropout_logits)  # 1 − π
-    return kept * mean, kept * (variance + (1 - kept) * mean.square())
 
 
 def side_of(parts: list[Moments]) -> Side:
