@@ -257,10 +257,8 @@ def measured(cases: Iterator[Case], others: int | None = None) -> pd.DataFrame:
 
 def of_nothing(runs: pd.DataFrame) -> str:
     """Tabulate the share of genes called: mean over splits, and the worst split."""
-    by = runs.groupby(["case", "rule", "level"], sort=False)
-    table = by.share.agg(lambda share: f"{share.mean():.2%} (≤ {share.max():.1%})").unstack(
-        sort=False
-    )
+    share = runs.groupby(["case", "rule", "level"], sort=False).share
+    table = share.agg(lambda some: f"{some.mean():.2%} (≤ {some.max():.1%})").unstack(sort=False)
     return results.markdown(table.add_prefix("at ").reset_index(names=["cells", "rule"]))
 
 

@@ -255,9 +255,8 @@ def report(runs: pd.DataFrame) -> str:
     for deal, names in SHOWN.items():
         some = runs[runs.deal == deal]
         table = some.groupby("rival", sort=False)[list(names)].agg(results.mean_and_range)
-        parts += [
-            f"## {deal.capitalize()}\n\nMeans over {some.seed.nunique()} seeds, and their range.\n"
-        ]
+        n = some.seed.nunique()
+        parts += [f"## {deal.capitalize()}\n\nMeans over {n} seeds, and their range.\n"]
         parts += [results.markdown(table.reset_index()) + "\n"]
     return "\n".join(parts)
 
