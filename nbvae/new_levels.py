@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from nbvae._messages import shown
-from nbvae.data.covariate import Category, Number, levels_of
 from nbvae.data.covariates import Covariates
 from nbvae.module.library import ModelledLibrary
 from nbvae.module.nbvae import NBVAE
@@ -47,7 +46,7 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     known = module.covariates
     if known is None or not known.categories:
         raise ValueError("This module was built without categories that could have new levels.")
-    columns = tuple(_with_levels_of(column, adata) for column in known.columns)
+    columns = tuple(column.with_levels_of(adata) for column in known.columns)
     if columns == known.columns:
         raise ValueError(
             f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
@@ -65,14 +64,6 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     for hook in hooks:
         hook.remove()
     return extended.requires_grad_(True)
-
-
-def _with_levels_of(column: Category | Number, adata: AnnData) -> Category | Number:
-    """Append the levels of these cells that are new, in alphabetical order."""
-    if isinstance(column, Number):
-        return column
-    new = [level for level in levels_of(adata, column.key) if level not in column.levels]
-    return Category(column.key, (*column.levels, *new))
 
 
 def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE:
