@@ -71,6 +71,17 @@ def test_contributors_read_the_layers_that_hold():
     assert drawn == [{names.get(room, room) for room in layer} for layer in reversed(LAYERS)]
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_named_files_are_there(page):
+    """Else a contributor would be sent to a file that was moved."""
+    root = PACKAGE.parent
+    names = re.findall(r"`([\w/*.]+\.py)`", (root / page).read_text(encoding="utf-8"))
+    assert len(names) > 20
+    places = (root, PACKAGE, root / "tests")
+    gone = [name for name in names if not any(any(place.glob(name)) for place in places)]
+    assert [name for name in gone if not any(PACKAGE.rglob(name))] == []
+
+
 def test_no_circles():
     """Else the order of imports would decide whether the package works."""
     graph = {name_of(path): set(imports_of(path)) for path in FILES}
