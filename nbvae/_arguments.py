@@ -10,6 +10,8 @@ from anndata import AnnData
 
 from nbvae._messages import shown
 
+LARGEST_SEED = 2**63 - 1  # that PyTorch takes
+
 
 def whole_number(name: str, value: Any, *, least: int | None = 1) -> int:
     """Take a whole number, Python's or numpy's.
@@ -32,6 +34,19 @@ def whole_number(name: str, value: Any, *, least: int | None = 1) -> int:
     if least is not None and number < least:
         raise ValueError(f"{name} must be a whole number{bound}, not {number}.")
     return number
+
+
+def a_seed(name: str, value: Any) -> int:
+    """Take a whole number that PyTorch takes as a seed.
+
+    Raises:
+        TypeError, ValueError: as in ``whole_number``; or it is above 2⁶³ − 1.
+
+    """
+    seed = whole_number(name, value, least=0)
+    if seed > LARGEST_SEED:
+        raise ValueError(f"{name} must be a whole number of at most {LARGEST_SEED}, not {seed}.")
+    return seed
 
 
 def true_or_false(name: str, value: Any) -> bool:

@@ -56,7 +56,8 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
             f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
             "there is nothing to model. Was everything filtered out?"
         )
-    _check_values(adata, matrix, place)
+    if wrong := _first_wrong(matrix.data):
+        raise _no_counts(adata, matrix, place, wrong)
     matrix = _whole(adata, matrix, place)
     refuse_empty_cells(adata, matrix, place)
     return matrix.astype(np.float32)
@@ -121,13 +122,6 @@ def _sound(stored: Any, place: str) -> Compressed:
         return sound(stored)
     except ValueError as error:
         raise CountsError(f"{place} is damaged: {error}. Read or make it again.") from error
-
-
-def _check_values(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
-    """Stop at the first entry that can't be a count."""
-    wrong = _first_wrong(matrix.data)
-    if wrong:
-        raise _no_counts(adata, matrix, place, wrong)
 
 
 def _no_counts(adata: AnnData, matrix: sparse.csr_matrix, place: str, wrong: _Wrong) -> CountsError:

@@ -17,7 +17,7 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
-from nbvae._arguments import whole_number
+from nbvae._arguments import a_seed
 from nbvae.data.counts import count_matrix
 from nbvae.data.order import WINDOW
 from nbvae.data.store.cells import CellStore, refuse_layer
@@ -112,9 +112,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    seed = whole_number("seed", seed, least=0)
-    if seed > 2**63 - 1:
-        raise ValueError(f"seed must be a whole number of at most {2**63 - 1}, not {seed}.")
+    seed = a_seed("seed", seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nbvae._arguments import true_or_false, whole_number
+from nbvae._arguments import a_seed, one_of, true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
 DEVICES = ("cpu", "cuda", "mps")
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
-LARGEST_SEED = 2**63 - 1  # that PyTorch takes
 
 
 @dataclass(frozen=True)
@@ -127,19 +126,6 @@ def _fraction(name: str, value: Any) -> float:
     return fraction
 
 
-def _seed(name: str, value: Any) -> int:
-    seed = whole_number(name, value, least=0)
-    if seed > LARGEST_SEED:
-        raise ValueError(f"{name} must be a whole number of at most {LARGEST_SEED}, not {seed}.")
-    return seed
-
-
-def _schedule(name: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in SCHEDULES:
-        raise ValueError(f"{name} must be one of {SCHEDULES}, not {value!r}.")
-    return str(value)
-
-
 def _column(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be the name of a column of obs, not {value!r}.")
@@ -166,13 +152,13 @@ _CHECKS = {
     "max_epochs": whole_number,
     "batch_size": whole_number,
     "learning_rate": _positive,
-    "schedule": _schedule,
+    "schedule": lambda name, value: one_of(name, value, SCHEDULES),
     "kl_warmup_epochs": lambda name, value: whole_number(name, value, least=0),
     "holdout_fraction": _fraction,
     "stratify_by": _column,
     "patience": whole_number,
     "theta_prior": _positive,
-    "seed": _seed,
+    "seed": a_seed,
     "device": _device,
     "progress": true_or_false,
     "threads": whole_number,
