@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nbvae._arguments import a_seed, one_of, true_or_false, whole_number
+from nbvae._arguments import a_seed, true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
 DEVICES = ("cpu", "cuda", "mps")
@@ -126,6 +126,12 @@ def _fraction(name: str, value: Any) -> float:
     return fraction
 
 
+def _schedule(name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in SCHEDULES:
+        raise ValueError(f"{name} must be one of {SCHEDULES}, not {value!r}.")
+    return str(value)
+
+
 def _column(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be the name of a column of obs, not {value!r}.")
@@ -152,7 +158,7 @@ _CHECKS = {
     "max_epochs": whole_number,
     "batch_size": whole_number,
     "learning_rate": _positive,
-    "schedule": lambda name, value: one_of(name, value, SCHEDULES),
+    "schedule": _schedule,
     "kl_warmup_epochs": lambda name, value: whole_number(name, value, least=0),
     "holdout_fraction": _fraction,
     "stratify_by": _column,
