@@ -23,7 +23,6 @@ from nbvae.train.shared import SharedEpochs
 from nbvae.train.state import TrainingState
 
 
-
 class Ranks:
     """Starts ranks, through a process that has imported what they need."""
 
@@ -42,7 +41,7 @@ class Ranks:
         return int(self.server.stdout.readline())
 
     def end_of(self, folder, n_ranks, **asked):
-        """Run so many ranks, told what torchrun tells: their exit codes, what they said of errors."""
+        """Run ranks as torchrun would: their exit codes, and what they said of errors."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
