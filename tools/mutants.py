@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 TESTS = {  # of each file of nbvae/, those that should notice
-    "data/minibatches": ("fast", "minibatches"),
+    "data/minibatches": ("fast", "minibatches", "store"),
     "module/distributions": ("distributions", "likelihoods"),
     "module/fast": ("fast",),
-    "module/initialisation": ("initialisation",),
+    "module/initialisation": ("initialisation", "size_factors"),
     "module/kernels": ("fast",),
     "module/likelihoods": ("likelihoods",),
     "module/nbvae": ("module", "initialisation", "fast", "bounds", "module_covariates"),
