@@ -12,6 +12,7 @@ import copy
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -130,7 +131,10 @@ def _run_tests(mutant: Mutant) -> int:
     os.dup2(silence, 2)
     files = [str(ROOT / "tests" / f"test_{test}.py") for test in TESTS[mutant.name]]
     already_imported = "ignore::pytest.PytestAssertRewriteWarning"
-    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", already_imported, *files])
+    without = [
+        f"-pno:{plugin}" for plugin in ("cacheprovider", "nbval", "xdist", "hypothesispytest")
+    ]
+    return pytest.main(["-x", "-q", *without, "-W", already_imported, *files])
 
 
 def main() -> None:
@@ -139,7 +143,8 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(TESTS))
     names = parser.parse_args().modules or list(TESTS)
     sys.path.insert(0, str(ROOT))
-    import scanpy  # noqa: F401 imported once here, and then there in each process
+    for needed in ("scanpy", "mpmath", "pooch", "zarr"):  # once here, then there in each process
+        import_module(needed)
     import torch
 
     torch.set_num_threads(1)  # threads do not outlive a fork
