@@ -5,7 +5,6 @@ import sys
 if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
     import subprocess
     import time
-    from pathlib import Path
 
     import torch
 
@@ -19,14 +18,13 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
     begun = time.time()
     pip = [sys.executable, "-m", "pip"]
     brought = subprocess.run([*pip, "list", "--format=freeze"], check=True, stdout=subprocess.PIPE)
-    keep = Path("/tmp/colab.txt")  # what Colab brings stays as it is: no restart
-    keep.write_bytes(brought.stdout)
-    subprocess.run([*pip, "install", "-q", "-c", keep, f"nbvae @ git+{address}"], check=True)
+    install = [*pip, "install", "-q", f"nbvae @ git+{address}", "-c", "/dev/stdin"]
+    subprocess.run(install, check=True, input=brought.stdout)  # what Colab brings stays as it is
     importlib.invalidate_caches()
-    gpu = torch.cuda.is_available()
-    print(
-        f"nbvae was installed in {time.time() - begun:.0f} s; of Colab's packages none changed.",
-        f"Models train on its GPU, {torch.cuda.get_device_name()}." if gpu else "PyTorch sees no "
-        "GPU here: models train on the CPU, in the minutes that each chapter names. For a GPU: "
-        "Runtime, Change runtime type; then run this cell again.",
-    )
+    if torch.cuda.is_available():
+        where = f"Models train on its GPU, {torch.cuda.get_device_name()}."
+    else:
+        where = "PyTorch sees no GPU here, and no chapter needs one (to get one: Runtime, Change "
+        where += "runtime type, and run this again): models train on the CPU."
+    seconds = time.time() - begun
+    print(f"Installed nbvae in {seconds:.0f} s; of Colab's packages none changed. {where}")
