@@ -127,7 +127,9 @@ def test_the_set_up_cell_installs_a_clone_and_leaves_the_rest(tmp_path):
         [python, "-c", RUN, cell], capture_output=True, text=True, env=settings, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].startswith(str(packages))
+    told, where = done.stdout.splitlines()
+    assert re.match(r"Installed nbvae in \d+ s; of Colab's packages none changed\. ", told)
+    assert where.startswith(str(packages))
     added = {path.name.split("-")[0] for path in packages.glob("*.dist-info")}
     assert added == {"nbvae"}
 
