@@ -17,14 +17,15 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
         )
     begun = time.time()
     pip = [sys.executable, "-m", "pip"]
-    brought = subprocess.run([*pip, "list", "--format=freeze"], check=True, stdout=subprocess.PIPE)
-    install = [*pip, "install", "-q", f"nbvae @ git+{address}", "-c", "/dev/stdin"]
-    subprocess.run(install, check=True, input=brought.stdout)  # what Colab brings stays as it is
+    brought = subprocess.check_output([*pip, "list", "--format=freeze"])
+    install = [*pip, "install", "-q", f"nbvae @ git+{address}"]
+    keep = ["-c", "/dev/stdin"]  # what Colab brings stays as it is
+    subprocess.run([*install, *keep], check=True, input=brought)
     importlib.invalidate_caches()
     if torch.cuda.is_available():
         where = f"Models train on its GPU, {torch.cuda.get_device_name()}."
     else:
-        where = "PyTorch sees no GPU here, and no chapter needs one (to get one: Runtime, Change "
-        where += "runtime type, and run this again): models train on the CPU."
+        where = "PyTorch sees no GPU, and no chapter needs one: models train on "
+        where += "the CPU. (Runtime, Change runtime type, and run this again for one.)"
     seconds = time.time() - begun
-    print(f"Installed nbvae in {seconds:.0f} s; of Colab's packages none changed. {where}")
+    print(f"Installed nbvae in {seconds:.0f} s and changed nothing else. {where}")
