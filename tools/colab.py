@@ -19,6 +19,7 @@ from urllib.request import urlopen
 from notebooks import ROOT
 
 LIST = ROOT / "tools" / "colab.txt"
+LISTS = ("pip-freeze.txt", "pip-freeze.gpu.txt")  # without a GPU and with one
 SOURCE = "https://raw.githubusercontent.com/googlecolab/backend-info/main/"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;+]+)", re.MULTILINE)
 WHEEL = re.compile(r"^([A-Za-z0-9._-]+) @ \S*/\1-([0-9.]+)", re.MULTILINE)
@@ -45,14 +46,14 @@ def origin(text: str) -> str:
     return line[0]
 
 
-def download() -> str:
-    """Return Colab's list of today, with its origin."""
+def download(name: str) -> str:
+    """Return a list of Colab's as it is today, with its origin."""
     with urlopen(f"{SOURCE}os-info.txt") as answer:
         python = PYTHON.findall(answer.read().decode())[0]
-    with urlopen(f"{SOURCE}pip-freeze.txt") as answer:
+    with urlopen(SOURCE + name) as answer:
         packages = answer.read().decode()
     day = datetime.now(UTC).date().isoformat()
-    return f"# python {python}, list of {day}: {SOURCE}pip-freeze.txt\n{packages}"
+    return f"# python {python}, list of {day}: {SOURCE}{name}\n{packages}"
 
 
 def resolved(known: dict[str, str], python: str, *options: str) -> dict[str, str]:
@@ -123,10 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     file = given.file or (LIST if given.check else None)
     try:
-        text = file.read_text(encoding="utf-8") if file else download()
-        new = added(text)
+        texts = [file.read_text(encoding="utf-8")] if file else [download(n) for n in LISTS]
+        new = sorted({name for text in texts for name in added(text)})
         if not given.check:
-            LIST.write_text(kept(text), encoding="utf-8")
+            LIST.write_text(kept(texts[0]), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

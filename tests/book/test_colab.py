@@ -1,5 +1,6 @@
 """Chapters on Colab: the set-up cell installs the package there, and changes nothing else."""
 
+import io
 import os
 import re
 import shutil
@@ -85,6 +86,22 @@ def test_what_the_cell_adds_is_told_apart_from_what_the_chapters_find_there():
     assert colab.added(FREEZE + brought) == ["anndata"]
     with pytest.raises(ValueError, match="umap-learn"):
         colab.added(FREEZE)
+
+
+@pytest.mark.usefixtures("resolves")
+def test_todays_lists_are_read_without_a_gpu_and_with_one(monkeypatch, tmp_path, capsys):
+    ours = f"{FREEZE}ipykernel==6.17.1\numap-learn==0.5.12\n"
+    today = {"os-info.txt": "Ubuntu\nPython 3.13.15\n"} | dict.fromkeys(colab.LISTS, ours)
+    monkeypatch.setattr(
+        colab, "urlopen", lambda url: io.BytesIO(today[url.removeprefix(colab.SOURCE)].encode())
+    )
+    monkeypatch.setattr(colab, "LIST", tmp_path / "colab.txt")
+    assert colab.main([]) == 0
+    assert "The cell adds 1: anndata" in capsys.readouterr().out
+    assert colab.origin(colab.LIST.read_text(encoding="utf-8")).endswith("main/pip-freeze.txt")
+    today["pip-freeze.gpu.txt"] = FREEZE
+    assert colab.main([]) == 1
+    assert "umap-learn" in capsys.readouterr().err
 
 
 def test_every_package_but_torch_is_held_and_a_clash_is_told(monkeypatch, tmp_path, capsys):
