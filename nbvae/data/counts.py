@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ TOO_MANY = 2**24  # float32 holds each integer below; 2²⁴ itself may be a rou
 NEARLY_WHOLE = 1e-4  # how far from an integer a count may be that was computed, at least …
 AT_MOST = 0.1  # … and at most: beyond, which integer it was is no longer sure
 TWO_LAST_PLACES = 2.0**-22  # relative error of a float32 function: rounding, and its own
+AT_ONCE = 2**20  # values
 MANY_EMPTY = 1000  # cells; so many are not a few that lost their genes
 
 
@@ -35,6 +37,8 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     Returns:
         (n_cells, n_genes), CSR, float32, integers ≥ 0, with at least one count in each cell.
         A gene may be without counts. Entries that are stored twice are added up, as in scipy.
+        Where nothing had to be changed, its arrays are those of the AnnData: copy it before you
+        write into it.
         Values that are nearly whole, as counts are after a logarithm and its inverse in float32,
         are rounded, with a warning: within 1e-4, or (1 + n) log(1 + n) + n times 2⁻²² near n.
 
@@ -59,7 +63,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     _check_values(adata, matrix, place)
     matrix = _whole(adata, matrix, place)
     refuse_empty_cells(adata, matrix, place)
-    return matrix.astype(np.float32)
+    return matrix.astype(np.float32, copy=False)
 
 
 def layers_of(adata: AnnData) -> list[str]:
@@ -157,10 +161,17 @@ def _first_wrong(values: np.ndarray) -> _Wrong | None:
             "No cell has so many molecules of a gene.",
         ),
     ):
-        wrong = is_wrong(values)
-        if wrong.any():
-            return _Wrong(int(wrong.argmax()), complaint, advice)
+        for start, some in _in_pieces(values):
+            wrong = is_wrong(some)
+            if wrong.any():
+                return _Wrong(start + int(wrong.argmax()), complaint, advice)
     return None
+
+
+def _in_pieces(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Go through values that may fill the memory: what is computed of a piece takes little."""
+    for start in range(0, len(values), AT_ONCE):
+        yield start, values[start : start + AT_ONCE]
 
 
 def _not_finite(values: np.ndarray) -> np.ndarray:
@@ -192,10 +203,10 @@ def _fractions(values: np.ndarray) -> np.ndarray:
 
 def _whole(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> sparse.csr_matrix:
     """Round what is nearly whole, and say so; ``matrix`` is not changed."""
+    if all((np.rint(some) == some).all() for _, some in _in_pieces(matrix.data)):
+        return matrix
     nearest = np.rint(matrix.data)
     moved = nearest != matrix.data
-    if not moved.any():
-        return matrix
     rounded = sparse.csr_matrix((nearest, matrix.indices, matrix.indptr), shape=matrix.shape)
     emptied = np.flatnonzero((rounded.max(axis=1).toarray().ravel() == 0) & _filled(matrix))
     if len(emptied):

@@ -51,7 +51,7 @@ def read_counts(
 
     """
     if isinstance(source, AnnData):
-        return _with_counts(source, count_matrix(source, layer=layer), layer)
+        return _with_counts(source, count_matrix(source, layer=layer).copy(), layer)
     if not isinstance(source, str | Path):
         raise TypeError(
             "read_counts takes a path or an AnnData (cells × genes), not "
