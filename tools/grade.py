@@ -10,7 +10,8 @@ changing NumPy is of no use. What code that means to deceive can still do:
 
 - reply to the check's questions from a list: a check asks the same questions each time;
 - where an answer can't be judged apart (the column `judged` says "together"), change what the check
-  sees in a way that leaves no trace;
+  sees and put it back, or write the verdict in its stead;
+- use a fault of NumPy, pandas or the system;
 - where the machine lacks what `fence.py` asks for, do what you can do: read the other answers, end
   the run. The command says so before it starts.
 
