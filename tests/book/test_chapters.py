@@ -1,5 +1,6 @@
 """Every chapter keeps every rule, and every rule can be broken."""
 
+import functools
 import re
 
 import outputs
@@ -171,6 +172,11 @@ def test_every_rule_is_broken_once():
     assert {rule for rule, _ in BROKEN} == {rule.__name__ for rule in RULES}
 
 
+@functools.cache
+def sections(page):
+    return anchors(text_of(page))
+
+
 def broken_links(page):
     """Yield the links of a page to files and sections that don't exist."""
     for link in links(text_of(page)):
@@ -178,5 +184,5 @@ def broken_links(page):
             continue
         file, _, section = link.partition("#")
         target = page.parent / file if file else page
-        if not target.exists() or (section and section not in anchors(text_of(target))):
+        if not target.exists() or (section and section not in sections(target)):
             yield link
