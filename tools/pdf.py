@@ -47,6 +47,9 @@ pre { font-size: 0.8em !important; }
 .bd-article h2 { margin-top: 1.5rem; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
 table { font-size: 0.85em; }
+table code.literal, table code.literal .pre {
+  overflow-wrap: anywhere !important; white-space: normal !important;
+}
 .nbvae-living { display: none; }
 .checked { break-after: avoid; font-size: 0.85em; font-weight: 600; margin: 0.5rem 0 0.25rem; }
 .chapters li { list-style: none; }
