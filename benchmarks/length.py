@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 
-from benchmarks import data, quality, report, results
+from benchmarks import data, quality, results
 from nbvae import NBVAE, Trainer, nb_sample
 from nbvae.data.datasets import _most_variable
 from nbvae.module.protocol import LatentModule
@@ -221,7 +221,7 @@ def text(found: pd.DataFrame) -> str:
         "from the default with the same seed, whose range is in brackets."
     )
     parts = ["# How long to train", about, how, figure]
-    return "\n\n".join([*parts, "\n".join(report.markdown(shown))]) + "\n"
+    return "\n\n".join([*parts, results.markdown(shown)]) + "\n"
 
 
 WAYS = ((OURS, "#0072B2"), (WITH_PRIOR, "#009E73"), (SLOWER, "#CC79A7"), (RIVAL, "#D55E00"))
