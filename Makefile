@@ -25,7 +25,7 @@ help:
 	@echo "make book     build the site into $(SITE)"
 	@echo "make pdf      print the whole book into one file (needs Chromium)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
-	@echo "make check    run the quick tests, in a minute or two: after each change"
+	@echo "make check    run the quick tests, in about a minute: after each change"
 	@echo "make test     run all tests and every notebook"
 	@echo "make robust   run them with other seeds, on lesser processors, in other places (hours)"
 	@echo "make parity   compare the loss with that of scvi-tools"
