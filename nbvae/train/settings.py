@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nbvae._arguments import a_seed, true_or_false, whole_number
 
@@ -14,6 +15,8 @@ DEVICES = ("cpu", "cuda", "mps")
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
+ESTIMATED = "estimated"  # the prior of θ, from the genes themselves
+LEAST_SPREAD = 0.1  # of their log θ: without one the prior could shrink to a point
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class TrainerSettings:
     holdout_fraction: float = 0.1  # cells that training never sees; they decide what is best
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = None  # stop after this many epochs without a better held-out ELBO
-    theta_prior: float | None = None  # benchmarks/results/length.md: 0.5 pays where genes are rare
+    theta_prior: float | str | None = None  # benchmarks/results/length.md: pays for rare genes
     seed: int = 0  # of the split, the order of the cells and the draws of z
     device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
     progress: bool | None = None  # None: a bar in a terminal, nothing in a notebook or a log
@@ -51,12 +54,19 @@ class TrainerSettings:
                 "holdout_fraction=0 holds no cells out. Leave patience away, or hold some out."
             )
 
-    def theta_pull(self, n_cells: int) -> float:
-        """Return how strongly log θ is pulled to 0: 1/(N · sd²), the prior's share of each cell.
+    def theta_pull(self, log_theta: Tensor, n_cells: int) -> Tensor:
+        """Return what the prior log θ ~ N(m, sd²) adds to the gradient of the loss, (G,).
 
-        N cells have one prior, log θ ~ N(0, sd²), and the loss is a mean over cells.
+        The loss is a mean over N cells, which have one prior, so that each has its N-th part:
+        (log θ − m) / (N · sd²). m is 0, unless mean and spread of all genes' log θ are taken, as
+        they are now. That is the gradient of log sd · G/N, what is left of −log p(log θ) / N with m
+        and sd at their maximum (empirical Bayes).
         """
-        return 0.0 if self.theta_prior is None else 1 / (n_cells * self.theta_prior**2)
+        if self.theta_prior == ESTIMATED:
+            mean, variance = log_theta.mean(), log_theta.var(correction=0) + LEAST_SPREAD**2
+            return (log_theta - mean) / (n_cells * variance)
+        assert isinstance(self.theta_prior, float)
+        return log_theta / (n_cells * self.theta_prior**2)
 
     def epochs_for(self, n_cells: int) -> int:
         """Return ``max_epochs``, or its default for this many training cells."""
@@ -119,6 +129,16 @@ def _positive(name: str, value: Any) -> float:
     return number
 
 
+def _prior(name: str, value: Any) -> float | str:
+    if isinstance(value, str) and value == ESTIMATED:
+        return ESTIMATED
+    try:
+        return _positive(name, value)
+    except ValueError:
+        words = f'{name} must be "{ESTIMATED}" or a number above 0, not {value!r}.'
+        raise ValueError(words) from None
+
+
 def _fraction(name: str, value: Any) -> float:
     fraction = _number(name, value, "at least 0 and below 1")
     if not 0 <= fraction < 1:
@@ -163,7 +183,7 @@ _CHECKS = {
     "holdout_fraction": _fraction,
     "stratify_by": _column,
     "patience": whole_number,
-    "theta_prior": _positive,
+    "theta_prior": _prior,
     "seed": a_seed,
     "device": _device,
     "progress": true_or_false,

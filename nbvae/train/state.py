@@ -56,8 +56,8 @@ class TrainingState:
         self.optimizer = torch.optim.Adam(
             self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
         )
-        self._theta_pull = settings.theta_pull(n_cells)
-        self._log_theta = log_theta_of(module) if self._theta_pull else None
+        self._n_cells = n_cells
+        self._log_theta = log_theta_of(module) if settings.theta_prior is not None else None
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
@@ -73,7 +73,8 @@ class TrainingState:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._log_theta is not None and self._log_theta.grad is not None:
-            self._log_theta.grad.add_(self._log_theta.detach(), alpha=self._theta_pull)
+            pull = self.settings.theta_pull(self._log_theta.detach(), self._n_cells)
+            self._log_theta.grad.add_(pull)
         for stored, weights in zip(self._stored, self.module.parameters(), strict=True):
             stored.grad = None if weights.grad is None else _row_by_row(weights.grad)
         self.optimizer.step()

@@ -48,8 +48,9 @@ class Trainer:
             0 the last is kept; a large ``max_epochs`` then mixes batches more: chapter 10.
         stratify_by: a column of obs; each of its groups gives that fraction.
         patience: stop after this many epochs without a better held-out ELBO; None: never.
-        theta_prior: standard deviation of a normal prior of each gene's log θ, around 0; None: no
-            prior. Where many genes are rare, 0.5 ends lower. The history is without it.
+        theta_prior: a normal prior of each gene's log θ, whose mean and standard deviation are
+            "estimated" from all genes; or a standard deviation, around 0; None: no prior. Where
+            many genes are rare it ends lower. The history is without it.
         seed: of the split, the order of the cells and the draws of z.
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
@@ -80,7 +81,7 @@ class Trainer:
         holdout_fraction: float = 0.1,
         stratify_by: str | None = None,
         patience: int | None = None,
-        theta_prior: float | None = None,
+        theta_prior: float | str | None = None,
         seed: int = 0,
         device: str = "auto",
         progress: bool | None = None,
