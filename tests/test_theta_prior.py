@@ -10,7 +10,7 @@ from torch.distributions import Normal
 from nbvae import NBVAE, Trainer, TrainerSettings
 from nbvae.train.state import TrainingState
 
-SETTINGS = {"max_epochs": 30, "batch_size": 16, "device": "cpu", "progress": False}
+SETTINGS = {"max_epochs": 30, "batch_size": 64, "device": "cpu", "progress": False}
 
 
 def model(**options):
