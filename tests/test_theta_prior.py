@@ -48,6 +48,7 @@ def test_an_estimated_prior_is_one_at_its_best_mean_and_spread():
     torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
 
 
+@pytest.mark.slow
 def test_an_estimated_prior_finds_where_the_genes_are():
     """Else rare genes would be pulled to θ = 1 wherever the others are, or not at all."""
     rng = np.random.default_rng(0)
@@ -63,7 +64,6 @@ def test_an_estimated_prior_finds_where_the_genes_are():
         )
         found = module.log_theta.detach().numpy()
         error[prior] = np.sqrt(np.mean((found - log_theta) ** 2))
-    print(error)
     assert error["estimated"] < 0.7 * min(error[None], error[0.5])
 
 
