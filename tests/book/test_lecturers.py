@@ -6,6 +6,8 @@ import pytest
 import student
 from notebooks import BOOK, chapters, read
 
+from nbvae.teaching.exercises import CHECKS
+
 PAGE = BOOK / "for_lecturers.md"
 ROW = re.compile(
     r"^\| \[(\d+\.\d+)\]\((\w+\.ipynb)#[\w-]+\) ([^|]+) \|\s*([^|]*?)\s*\| [^|]+ \|$", re.MULTILINE
@@ -31,6 +33,11 @@ def exercises():
 
 def test_every_exercise_has_its_row_in_order(rows, exercises):
     assert list(rows) == list(exercises)
+
+
+def test_every_check_is_asked_by_a_chapter(exercises):
+    """Else the check of an exercise that is gone would stay, with all of its answers."""
+    assert set(CHECKS) <= set(exercises)
 
 
 def test_a_row_has_the_title_and_the_file_of_its_exercise(rows, exercises):
