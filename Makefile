@@ -35,7 +35,7 @@ help:
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make front    train a model and store the front page's map of its cells"
 	@echo "make picture  film that map for the README (needs Chromium)"
-	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
+	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" or 5-7 for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make home     write the public address where it belongs: REPO=owner/name"
 	@echo "make package  build the wheel, and run the README's example with it"
@@ -102,7 +102,7 @@ picture: $(READY)
 	$(BIN)/python tools/front_picture.py
 
 student: $(READY)
-	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(n))
+	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(call quoted,$(n)))
 
 grade: $(READY)
 	@test -n $(call quoted,$(CLASS)) || { echo "Name the folder: make grade CLASS=folder" >&2; exit 1; }

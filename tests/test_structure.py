@@ -116,6 +116,20 @@ def test_files_are_small():
     assert {name: n for name, n in lines.items() if n > 340} == {}
 
 
+def test_the_readme_says_what_each_file_is():
+    """In its table; a folder stands for what it holds."""
+    named, room = set(), ""
+    for line in (PACKAGE.parent / "README.md").read_text(encoding="utf-8").splitlines():
+        if not (cells := re.match(r"\| (`nbvae/\S*`)? ?\| (`.*?`) \|", line)):
+            continue
+        room = cells[1].strip("`").removeprefix("nbvae/") if cells[1] else room
+        named |= {room + name for name in re.findall(r"`(.*?)`", cells[2])}
+    files = {str(path.relative_to(PACKAGE)) for path in FILES if path.name != "__init__.py"}
+    folders = tuple(name for name in named if name.endswith("/"))
+    assert {file for file in files if not file.startswith(folders)} == named - set(folders)
+    assert folders and all((PACKAGE / folder).is_dir() for folder in folders)
+
+
 def test_every_public_name_is_there():
     """Else `from nbvae import *` or an editor's list would name what does not exist."""
     assert sorted(nbvae.__all__) == sorted(set(nbvae.__all__))

@@ -112,6 +112,16 @@ def drop_alt(notebook):
         cell.metadata.pop("mystnb", None)
 
 
+def untitle(which):
+    """Take the title off the first cell that is folded in this way."""
+
+    def change(notebook):
+        cell = next(cell for cell in notebook.cells if which in cell.metadata.get("tags", ()))
+        del cell.metadata["mystnb"]
+
+    return change
+
+
 def fail_check(notebook):
     code_cells(notebook)[-1].outputs[0].text = "✗ Exercise 1.4: not solved yet.\n"
 
@@ -145,6 +155,8 @@ BROKEN = [
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.1}")),
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.3}")),
     ("boxes_are_styled", replace("## An idea", '<div class="admonition"><p class="title">A</p>')),
+    ("folds_have_titles", untitle("hide-cell")),
+    ("folds_have_titles", untitle("hide-input")),
 ]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 import sample
 from building import build
+from fontTools.ttLib import TTFont
 from notebooks import ROOT, repository, write
 
 pytestmark = pytest.mark.slow
@@ -118,6 +119,17 @@ def test_styles_load_nothing_from_another_host(site):
 
 def test_everything_that_pages_load_exists(pages):
     assert [(page.path.name, page.missing()) for page in pages if page.missing()] == []
+
+
+def test_every_icon_of_the_styles_is_in_a_font(site):
+    """Else a crossed box stands in its place, as beside the titles of boxes."""
+    static = site / "_static"
+    text = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
+    named = {chr(int(code, 16)) for code in re.findall(r'"\\([ef][0-9a-f]{3})"', text)}
+    named |= set(re.findall("[\ue000-\uf8ff]", text))
+    drawn = {chr(c) for font in static.rglob("*.woff") for c in TTFont(font).getBestCmap()}
+    assert "\uf071" in named and len(named) > 10
+    assert named <= drawn
 
 
 def test_no_scripts_for_what_the_book_does_not_have(pages):

@@ -206,6 +206,15 @@ def test_all_results_are_shown_when_asked_for(address, opened):
     assert page.locator("form.predict, .waits, button.reveal-all").count() == 0
 
 
+def test_when_the_last_result_is_shown_there_is_no_more_to_show(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    for left in (2, 1, 0):
+        assert page.locator("button.reveal-all").count() == 1
+        page.locator("form.predict button").first.click()
+        assert page.locator("form.predict").count() == left
+    assert page.locator("button.reveal-all").count() == 0
+
+
 def test_a_second_prediction_waits_for_the_first(opened):
     asked = "<p><strong>Predict first:</strong> how many?</p>"
     section = f"{asked}<p>Think.</p><div class='cell'>7</div>{asked}<div class='cell'>9</div>"
