@@ -17,7 +17,7 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front picture student grade \
+.PHONY: help book serve pdf colab types quick-tests all-tests check test robust parity bench mutants census outputs front picture student grade \
   package fresh home branch clean
 .DELETE_ON_ERROR:
 
@@ -57,11 +57,18 @@ pdf: $(READY)
 	@test -f $(SITE) || $(MAKE) book
 	$(BIN)/python tools/pdf.py
 
-check: $(READY) types
+# Types and tests side by side: mypy takes one core.
+check: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 types quick-tests
+
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 types all-tests
+
+quick-tests: $(READY)
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
 
 # The second line: what computes, on any processor. Other conditions: `make robust`.
-test: $(READY) types
+all-tests: $(READY)
 	$(BIN)/python -m pytest $(SPREAD) tests --nbval book/
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q $(SPREAD) -m "not slow" $(COMPUTE)
 
