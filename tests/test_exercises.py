@@ -62,6 +62,18 @@ def test_right_answers_pass_however_they_are_written(number, which, verdict):
         assert line.startswith(f"✓ Exercise {number}: "), f"seed {seed}: {line}"
 
 
+def test_what_an_answer_prints_is_not_in_the_line_of_the_check(capsys):
+    def zeros(share, factor):
+        print("share", share)
+        return share**factor
+
+    exercises.check("1.2", zeros)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1:] == []
+    assert printed.out.startswith("✓ Exercise 1.2: ")
+    assert printed.err.startswith("share ")
+
+
 def used_up(value):
     """Overwrite an argument, as who computes in place does."""
     if isinstance(value, np.ndarray) and value.flags.writeable and value.dtype.kind in "iuf":
