@@ -90,6 +90,15 @@ def test_a_store_that_was_moved_is_named_as_such(store):
         store[:]
 
 
+def test_a_store_that_was_replaced_while_it_is_open_is_noticed(small, store, tmp_path):
+    """Else a cell would get half of its counts from another: as many are stored, elsewhere."""
+    other = write_store(tmp_path / "other.zarr", small, seed=1)
+    shutil.rmtree(store.path)
+    other.path.rename(store.path)
+    with pytest.raises(CountsError, match="cells begin in other places"):
+        store[:]
+
+
 # ---------------------------------------------------------------- as an AnnData
 
 

@@ -88,6 +88,8 @@ class StoredCounts:
             shape = last - first, self.n_stored
             starts = (indptr - indptr[0]).astype(indices.dtype)
             counts = from_parts(data.astype(np.float32), indices, starts, shape)
+            if not counts.has_canonical_format:  # genes ascend within each cell
+                raise ValueError("cells begin in other places")
         except PermissionError:
             raise
         except (ValueError, RuntimeError, OSError) as error:

@@ -209,7 +209,10 @@ def _scatter(
             if len(columns) != len(source.var) or (np.diff(columns) != 1).any():
                 counts = counts[:, columns].sorted_indices()
                 cells = AnnData(obs=source.obs.iloc[start : start + counts.shape[0]])
-                refuse_empty_cells(cells, counts, f"In the genes that are kept of {source.name}")
+                place = (
+                    f"In the genes that are kept of {source.name}, rows from {start:,} on (here 0)"
+                )
+                refuse_empty_cells(cells, counts, place)
             boxes.take(counts, places[here])
             sums = sums.plus(GeneSums.of(counts))
             n_entries, largest = n_entries + counts.nnz, max(largest, int(counts.data.max()))
