@@ -1,7 +1,7 @@
 """Everything that decides how a training run goes."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from nbvae._arguments import a_seed, true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
 DEVICES = ("cpu", "cuda", "mps")
+MAY_DIFFER = ("device", "progress", "threads")  # between two parts of a run, or two of its ranks
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
@@ -53,6 +54,10 @@ class TrainerSettings:
                 f"patience={self.patience} compares the ELBO of held-out cells, but "
                 "holdout_fraction=0 holds no cells out. Leave patience out, or hold some out."
             )
+
+    def of_the_run(self) -> dict[str, Any]:
+        """Return the settings that all parts and all ranks of a run have to share."""
+        return {name: value for name, value in asdict(self).items() if name not in MAY_DIFFER}
 
     def theta_pull(self, log_theta: Tensor, n_cells: int) -> Tensor:
         """Return what the prior log θ ~ N(m, sd²) adds to the gradient of the loss, (G,).

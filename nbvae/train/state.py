@@ -17,7 +17,6 @@ from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 5"
-MAY_CHANGE = ("device", "progress", "threads")  # settings in which two parts of a run may differ
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
 COLUMNS = ["epoch", "kl_weight"] + [  # of the history
     f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
@@ -121,9 +120,9 @@ class TrainingState:
 
     def _check_same_run(self, content: dict[str, Any], path: str | Path) -> None:
         """Refuse a file of a run with other settings: it is neither continued nor overwritten."""
-        for name, value in asdict(self.settings).items():
+        for name, value in self.settings.of_the_run().items():
             theirs = content["settings"][name]
-            if theirs != value and name not in MAY_CHANGE:
+            if theirs != value:
                 raise CheckpointError(
                     f"{str(path)!r} belongs to a run with {name}={theirs!r}, this one has "
                     f"{name}={value!r}. {WAY_OUT}"
