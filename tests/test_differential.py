@@ -15,7 +15,6 @@ from nbvae.differential.estimate import (
     Side,
     as_normal,
     compared,
-    mean_and_variance,
     moderated,
     moments,
     side_of,
@@ -24,7 +23,6 @@ from nbvae.differential.estimate import (
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
 from nbvae.evaluation import evaluating
 from nbvae.expression import differential_expression
-from nbvae.module.outputs import GenerativeOutput
 
 GENES = list("ABCDE")
 C = 1e-4
@@ -64,24 +62,6 @@ def calls(found, delta=0.25):
 
 
 # ---------------------------------------------------------------- the pieces
-
-
-def test_mean_and_variance_are_those_of_the_likelihood():
-    """Else the width of an LFC is that of another distribution. Oracle: scipy's moments."""
-    mu, theta, lost = np.array([[0.3, 7.0]]), np.array([0.8, 3.0]), np.array([[0.3, 0.6]])
-    log_mu, log_theta = torch.from_numpy(mu).log(), torch.from_numpy(theta).log()
-    logits = torch.from_numpy(np.log(lost / (1 - lost)))
-    mean, variance = scipy.stats.nbinom.stats(theta, theta / (theta + mu), moments="mv")
-    second = (1 - lost) * (variance + mean**2)
-    expected = {
-        (None, None): (mu, mu),
-        (log_theta, None): (mean, variance),
-        (log_theta, logits): ((1 - lost) * mean, second - ((1 - lost) * mean) ** 2),
-    }
-    for (thetas, dropout), right in expected.items():
-        got = mean_and_variance(GenerativeOutput(log_mu, log_mu, thetas, dropout))
-        for value, wanted in zip(got, right, strict=True):
-            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6)
 
 
 def test_moments_are_integrals_over_cells_and_states(two_groups):

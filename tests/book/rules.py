@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
+from urllib.parse import unquote
 
 import student
 from markdown_it import MarkdownIt
@@ -135,6 +136,16 @@ def boxes_are_styled(notebook: NotebookNode) -> Iterator[str]:
             yield f'cell {cell.id}: a box must begin with <p class="admonition-title">'
 
 
+def folds_have_titles(notebook: NotebookNode) -> Iterator[str]:
+    """A reader sees what is folded away, not "Show code cell source"; an answer is a solution."""
+    for cell in code_cells(notebook):
+        title = cell.metadata.get("mystnb", {}).get("code_prompt_show", "")
+        if student.BEGIN in cell.source and title != "Show solution":
+            yield f"cell {cell.id} is an answer, and its button says {title!r}"
+        if {"hide-cell", "hide-input"} & set(tags(cell)) and not title:
+            yield f"cell {cell.id} is folded and has no title"
+
+
 RULES: tuple[Rule, ...] = (
     was_run,
     stores_no_trouble,
@@ -145,6 +156,7 @@ RULES: tuple[Rule, ...] = (
     exercises_are_whole,
     equations_count_up,
     boxes_are_styled,
+    folds_have_titles,
 )
 
 
@@ -172,11 +184,11 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    """Return the targets of a page's links and images."""
+    """Return the targets of a page's links and images, as they are written."""
     inlines = [token for token in _parser().parse(text) if token.type == "inline"]
     children = [child for inline in inlines for child in inline.children]
     return [
-        str(c.attrs.get("href") or c.attrs.get("src"))
+        unquote(str(c.attrs.get("href") or c.attrs.get("src")))
         for c in children
         if c.type in ("link_open", "image")
     ]

@@ -1,5 +1,6 @@
 """Every chapter keeps every rule, and every rule can be broken."""
 
+import functools
 import re
 
 import outputs
@@ -54,6 +55,12 @@ def test_asset_is_the_figure_that_the_chapter_shows(path):
 @name("path", PAGES, ids=by_name)
 def test_links_lead_somewhere(path):
     assert list(broken_links(path)) == []
+
+
+def test_a_link_to_a_section_with_a_greek_letter(tmp_path):
+    page = tmp_path / "a.md"
+    page.write_text("# How well is θ known?\n\n[1](#how-well-is-θ-known)", encoding="utf-8")
+    assert list(broken_links(page)) == []
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
@@ -111,6 +118,16 @@ def drop_alt(notebook):
         cell.metadata.pop("mystnb", None)
 
 
+def untitle(which):
+    """Take the title off the first cell that is folded in this way."""
+
+    def change(notebook):
+        cell = next(cell for cell in notebook.cells if which in cell.metadata.get("tags", ()))
+        del cell.metadata["mystnb"]
+
+    return change
+
+
 def fail_check(notebook):
     code_cells(notebook)[-1].outputs[0].text = "✗ Exercise 1.4: not solved yet.\n"
 
@@ -144,6 +161,8 @@ BROKEN = [
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.1}")),
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.3}")),
     ("boxes_are_styled", replace("## An idea", '<div class="admonition"><p class="title">A</p>')),
+    ("folds_have_titles", untitle("hide-cell")),
+    ("folds_have_titles", untitle("hide-input")),
 ]
 
 
@@ -159,6 +178,11 @@ def test_every_rule_is_broken_once():
     assert {rule for rule, _ in BROKEN} == {rule.__name__ for rule in RULES}
 
 
+@functools.cache
+def sections(page):
+    return anchors(text_of(page))
+
+
 def broken_links(page):
     """Yield the links of a page to files and sections that don't exist."""
     for link in links(text_of(page)):
@@ -166,5 +190,5 @@ def broken_links(page):
             continue
         file, _, section = link.partition("#")
         target = page.parent / file if file else page
-        if not target.exists() or (section and section not in anchors(text_of(target))):
+        if not target.exists() or (section and section not in sections(target)):
             yield link
