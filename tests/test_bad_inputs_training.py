@@ -36,7 +36,7 @@ WRONG = [
     *((name, 0) for name in ("max_epochs", "batch_size", "patience", "threads")),
     *((name, value) for name in NUMBERS for value in [*NO_NUMBER, *NOT_FINITE, -0.1]),
     *(("learning_rate", value) for value in (0, 0.0, np.float64(0), None)),
-    *(("theta_prior", value) for value in (0, 0.0, np.float64(0))),
+    *(("theta_prior", value) for value in (0, 0.0, np.float64(0), "Estimated", "learned")),
     *(("holdout_fraction", value) for value in (1, 1.5, np.float64(1), 70, None)),
     *(("batch_size", None), ("kl_warmup_epochs", None), ("seed", None)),
     *(("seed", 2**63), ("seed", 10**30)),
@@ -87,7 +87,8 @@ RIGHT = [
     *(("device", torch.device("cuda", 1), "cuda:1"),),
     *(("progress", value, bool(value)) for value in (True, False, np.bool_(True), np.bool_(False))),
     *((name, None, None) for name in ("max_epochs", "patience", "stratify_by", "progress")),
-    ("theta_prior", None, None),
+    *(("theta_prior", value, value) for value in (None, "estimated")),
+    ("theta_prior", np.str_("estimated"), "estimated"),
 ]
 
 

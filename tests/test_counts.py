@@ -1,26 +1,14 @@
 """What is accepted as raw counts, what is refused and in which words."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from anndata import AnnData
+from four_cells import COUNTS, annotated, refusal
 from scipy import sparse
 
 from nbvae.data import counts as counts_module
 from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.datasets import read_counts
-
-COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
-
-
-def annotated(matrix):
-    """An AnnData with names, so that a message can be checked for them."""
-    n_cells, n_genes = matrix.shape
-    return AnnData(
-        X=matrix,
-        obs=pd.DataFrame(index=[f"AAAC-{i}" for i in range(n_cells)]),
-        var=pd.DataFrame(index=["CD3D", "LYZ", "NKG7"][:n_genes]),
-    )
 
 
 def with_entry(value):
@@ -28,12 +16,6 @@ def with_entry(value):
     matrix = COUNTS.astype(np.float64)
     matrix[2, 1] = value
     return annotated(matrix)
-
-
-def refusal(adata, **options):
-    with pytest.raises(CountsError) as caught:
-        count_matrix(adata, **options)
-    return str(caught.value)
 
 
 # ---------------------------------------------------------------- accepted

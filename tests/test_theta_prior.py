@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
+from scipy import sparse
 from torch.distributions import Normal
 
 from nbvae import NBVAE, Trainer, TrainerSettings
@@ -29,6 +31,40 @@ def test_its_gradient_is_that_of_a_normal_density(sd, n_cells):
     torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
     others = (weights for weights in module.parameters() if weights is not module.log_theta)
     assert all((weights.grad == 0.1).all() for weights in others)
+
+
+def test_an_estimated_prior_is_one_at_its_best_mean_and_spread():
+    """Its gradient is that of log sd · G/N, by autograd, with the least spread in the sd."""
+    module = model()
+    state = TrainingState(module, TrainerSettings(theta_prior="estimated"), {}, 53)
+    with torch.no_grad():
+        module.log_theta.copy_(torch.randn_like(module.log_theta))
+    log_theta = module.log_theta.detach().clone().requires_grad_()
+    spread = ((log_theta - log_theta.mean()) ** 2).mean() + 0.1**2
+    (spread.sqrt().log() * log_theta.numel() / 53).backward()
+    for weights in module.parameters():
+        weights.grad = torch.full_like(weights, 0.1)
+    state.update_weights(1e-3)
+    torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
+
+
+def test_an_estimated_prior_finds_where_the_genes_are():
+    """Else rare genes would be pulled to θ = 1 wherever the others are, or not at all."""
+    rng = np.random.default_rng(0)
+    log_theta = rng.normal(1.4, 0.3, size=120)
+    mean = np.exp(rng.normal(-0.5, 1, size=120)) * np.ones((400, 1))
+    counts = rng.poisson(mean * rng.gamma(np.exp(log_theta), np.exp(-log_theta), mean.shape))
+    adata = AnnData(sparse.csr_matrix(counts[counts.sum(axis=1) > 0], dtype=np.float32))
+    error = {}
+    for prior in (None, 0.5, "estimated"):
+        module = NBVAE.for_counts(adata, 2, n_hidden=16, seed=0)
+        Trainer(**SETTINGS | {"max_epochs": 20}, theta_prior=prior, holdout_fraction=0).fit(
+            module, adata
+        )
+        found = module.log_theta.detach().numpy()
+        error[prior] = np.sqrt(np.mean((found - log_theta) ** 2))
+    print(error)
+    assert error["estimated"] < 0.7 * min(error[None], error[0.5])
 
 
 def test_a_narrow_prior_keeps_theta_at_one_and_a_wide_one_is_none(small):

@@ -1,7 +1,7 @@
 """What has to be known of all counts before training starts: a few sums over the cells.
 
-Sums of whole numbers are exact in float64, in whatever order the cells come. So those that were
-added up piece by piece, while a file was read, are the very numbers that a table in memory gives.
+Sums of whole numbers are exact in float64, in whatever order the cells come. So those that are
+added up piece by piece, while a file is read, are the very numbers that a table in memory gives.
 """
 
 from __future__ import annotations

@@ -5,23 +5,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from nbvae.files import CheckpointError, read, write_atomically
+from nbvae.module.evaluating import Elbo
 from nbvae.module.protocol import TrainableModule
 from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 5"
-MAY_CHANGE = (
-    "device",
-    "progress",
-    "threads",
-)  # settings that may differ between two parts of a run
+MAY_CHANGE = ("device", "progress", "threads")  # settings in which two parts of a run may differ
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
-WAY_OUT = "Give the new run another path, or delete that file to start anew."
+COLUMNS = ["epoch", "kl_weight"] + [  # of the history
+    f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
+]
+WAY_OUT = "Give the new run another path, or delete that file to start afresh."
 
 
 class TrainingState:
@@ -36,7 +37,7 @@ class TrainingState:
         n_cells: how many cells it is trained on.
 
     Raises:
-        ValueError: θ has a prior, and the module no θ.
+        ValueError: there is a prior of θ, but the module has no θ.
 
     """
 
@@ -50,13 +51,13 @@ class TrainingState:
         self.module = module
         self.settings = settings
         self.identity = identity
-        # Adam copies weights that are not stored row by row, there and back; it gets views that are
+        # Adam would copy weights that are not stored row by row, there and back; it gets views
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
         self.optimizer = torch.optim.Adam(
             self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
         )
-        self._theta_pull = settings.theta_pull(n_cells)
-        self._log_theta = log_theta_of(module) if self._theta_pull else None
+        self._n_cells = n_cells
+        self._log_theta = log_theta_of(module) if settings.theta_prior is not None else None
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
@@ -72,7 +73,8 @@ class TrainingState:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._log_theta is not None and self._log_theta.grad is not None:
-            self._log_theta.grad.add_(self._log_theta.detach(), alpha=self._theta_pull)
+            pull = self.settings.theta_pull(self._log_theta.detach(), self._n_cells)
+            self._log_theta.grad.add_(pull)
         for stored, weights in zip(self._stored, self.module.parameters(), strict=True):
             stored.grad = None if weights.grad is None else _row_by_row(weights.grad)
         self.optimizer.step()
@@ -96,7 +98,7 @@ class TrainingState:
         write_atomically(path, content)
 
     def resume(self, path: str | Path) -> None:
-        """Take up a run where ``save`` left it: all of it, or nothing.
+        """Resume a run where ``save`` left it: all of it, or nothing.
 
         Raises:
             CheckpointError: the file is damaged, or of a run with other settings or another
@@ -118,7 +120,7 @@ class TrainingState:
             setattr(self, name, value)
 
     def _check_same_run(self, content: dict[str, Any], path: str | Path) -> None:
-        """A file of a run with other settings is refused, not continued and not overwritten."""
+        """Refuse a file of a run with other settings: it is neither continued nor overwritten."""
         for name, value in asdict(self.settings).items():
             theirs = content["settings"][name]
             if theirs != value and name not in MAY_CHANGE:
@@ -128,8 +130,16 @@ class TrainingState:
                 )
 
 
+def as_history(rows: list[tuple[float, ...]] | dict[str, list[float]]) -> pd.DataFrame:
+    """Give the history its columns and types, also when no epoch was completed."""
+    if isinstance(rows, dict):
+        rows = {name: rows[name] for name in COLUMNS}  # a column that is missing is an error
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=float)
+    return table.astype({"epoch": int}).set_index("epoch")
+
+
 def log_theta_of(module: TrainableModule) -> nn.Parameter:
-    """Return the log θ of a module that shall have a prior.
+    """Return the log θ of a module, which is to have a prior.
 
     Raises:
         ValueError: it has none.
