@@ -25,7 +25,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
     if torch.cuda.is_available():
         where = f"Models train on its GPU, {torch.cuda.get_device_name()}."
     else:
-        where = "PyTorch sees no GPU, and no chapter needs one: models train "
-        where += "on the CPU. (For a GPU: Runtime, Change runtime type.)"
+        where = "PyTorch sees no GPU, and no chapter needs one: models train on "
+        where += "the CPU. (For a GPU: Runtime, Change runtime type, run this.)"
     seconds = time.time() - begun
     print(f"Installed nbvae in {seconds:.0f} s and changed nothing else. {where}")
