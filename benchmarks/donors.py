@@ -21,6 +21,7 @@ All but the first two are corrected by Benjamini & Hochberg.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,7 +170,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def measured() -> Iterator[dict[str, object]]:
+def measured() -> Iterator[dict[str, Any]]:
     for seed in range(SEEDS):
         for spread in SPREADS:
             for effect in (False, True):
