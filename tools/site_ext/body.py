@@ -17,6 +17,10 @@ SPLIT = re.compile(
     r"\\begin\{split\}\s*(\\begin\{aligned\}.*\\end\{aligned\}\s*\\tag\{[\d.]+\})\s*\\end\{split\}",
     re.DOTALL,
 )
+SCRIPTLESS = (
+    "<noscript><em>Without scripts formulas stand here as LaTeX writes them, "
+    "and figures that move are pictures.</em></noscript>"
+)
 LIGHTNESS = re.compile(r"\b(?:bright|dark|pale|black|white)(?:er|est|r)?\b(?! cell| blood)", re.I)
 
 
@@ -93,6 +97,7 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
     context["nbvae_description"] = head.description(body)
     if 'class="math' in context["body"]:  # in what a link shows, too
         app.env.get_domain("math").data["has_equations"][page] = True
+        context["body"] = context["body"].replace("</h1>", f"</h1>{SCRIPTLESS}", 1)
     search.note(app, page, body)
 
 

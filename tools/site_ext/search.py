@@ -10,7 +10,8 @@ from bs4.element import Tag
 from sphinx.application import Sphinx
 
 NO_PROSE = (
-    ".cell_input, .cell_output, template, script, style, pre, div.math, .headerlink, .nbvae-living"
+    ".cell_input, .cell_output, template, script, style, pre, div.math, .headerlink, "
+    ".nbvae-living, noscript"
 )
 SIGNS = {"mu": "μ", "theta": "θ", "rho": "ρ", "ell": "ℓ", "beta": "β", "gamma": "γ", "kappa": "κ",
          "varphi": "φ", "phi": "φ", "varepsilon": "ε", "sigma": "σ", "log": "log", "mid": "|",
