@@ -63,7 +63,6 @@ def test_an_estimated_prior_finds_where_the_genes_are():
         )
         found = module.log_theta.detach().numpy()
         error[prior] = np.sqrt(np.mean((found - log_theta) ** 2))
-    print(error)
     assert error["estimated"] < 0.7 * min(error[None], error[0.5])
 
 
