@@ -17,7 +17,7 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve pdf colab types check test robust parity bench mutants census outputs front picture student grade \
+.PHONY: help book serve pdf colab types quick-tests all-tests check test robust parity bench mutants census outputs front picture student grade \
   package fresh home branch clean
 .DELETE_ON_ERROR:
 
@@ -35,7 +35,7 @@ help:
 	@echo "make outputs  run the notebooks and store what they show"
 	@echo "make front    train a model and store the front page's map of its cells"
 	@echo "make picture  film that map for the README (needs Chromium)"
-	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" for some"
+	@echo "make student  write student/, the notebooks without the solutions; CHAPTER=\"5 6\" or 5-7 for some"
 	@echo "make grade    check the answers of a class: CLASS=a folder of students' folders"
 	@echo "make home     write the public address where it belongs: REPO=owner/name"
 	@echo "make package  build the wheel, and run the README's example with it"
@@ -57,11 +57,18 @@ pdf: $(READY)
 	@test -f $(SITE) || $(MAKE) book
 	$(BIN)/python tools/pdf.py
 
-check: $(READY) types
+# Types and tests side by side: mypy takes one core.
+check: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 types quick-tests
+
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 types all-tests
+
+quick-tests: $(READY)
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
 
 # The second line: what computes, on any processor. Other conditions: `make robust`.
-test: $(READY) types
+all-tests: $(READY)
 	$(BIN)/python -m pytest $(SPREAD) tests --nbval book/
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q $(SPREAD) -m "not slow" $(COMPUTE)
 
@@ -95,7 +102,7 @@ picture: $(READY)
 	$(BIN)/python tools/front_picture.py
 
 student: $(READY)
-	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(n))
+	$(BIN)/python tools/student.py $(foreach n,$(CHAPTER),--chapter $(call quoted,$(n)))
 
 grade: $(READY)
 	@test -n $(call quoted,$(CLASS)) || { echo "Name the folder: make grade CLASS=folder" >&2; exit 1; }

@@ -13,8 +13,10 @@ from typing import Any
 import matplotlib as mpl
 import nbformat
 
+from benchmarks.results import FOLDER
+
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTER, RESULT = ROOT / "book" / "14_beyond.ipynb", ROOT / "benchmarks" / "results" / "beyond.json"
+CHAPTER, RESULT = ROOT / "book" / "14_beyond.ipynb", FOLDER / "beyond.json"
 SEEDS = range(5)
 
 

@@ -14,7 +14,6 @@ of the other sign. The rules:
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse, stats
 
-from benchmarks import data
+from benchmarks import data, results
 from nbvae import NBVAE, Trainer, datasets, evaluation
 from nbvae.expression import denoised, differential_expression, expected_fdr
 
@@ -36,7 +35,7 @@ KINDS = {
     "monocytes / dendritic": ("CD14+ Monocyte", "Dendritic"),
     "naive / cytotoxic CD8": ("CD8+/CD45RA+ Naive Cytotoxic", "CD8+ Cytotoxic T"),
 }
-RESULT = Path(__file__).parent / "results" / "differential.md"
+RESULT = results.FOLDER / "differential.md"
 Rule = Callable[[NBVAE, AnnData, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -130,6 +129,16 @@ def known_model() -> Iterator[Case]:
             yield Case(name, module, drawn, rows[0], rows[1], logs[0] - logs[1])
 
 
+def kept_of(n_genes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw which share of its molecules each gene keeps in either group: a fifth lose some."""
+    kept = np.ones((2, n_genes))
+    chosen = rng.permutation(n_genes)[: n_genes // 5]
+    for side in (0, 1):
+        mine = chosen[side::2]
+        kept[side, mine] = 2.0 ** -(0.3 + rng.exponential(1.0, len(mine)))
+    return kept
+
+
 def thinned() -> Iterator[Case]:
     """Halves of real cells; a fifth of the genes is thinned in one half or the other."""
     sample = datasets.pbmc68k_sample()
@@ -141,11 +150,7 @@ def thinned() -> Iterator[Case]:
         for seed in range(SEEDS):
             rng = np.random.default_rng([7, seed])
             rows = np.array_split(rng.permutation(pool), 2)
-            kept = np.ones((2, sample.n_vars))
-            chosen = rng.permutation(sample.n_vars)[: sample.n_vars // 5]
-            for side in (0, 1):
-                mine = chosen[side::2]
-                kept[side, mine] = 2.0 ** -(0.3 + rng.exponential(1.0, len(mine)))
+            kept = kept_of(sample.n_vars, rng)
             counts = sample.X.toarray().astype(int)
             share = counts[pool].sum(axis=0) / counts[pool].sum()
             for side in (0, 1):
@@ -250,21 +255,11 @@ def measured(cases: Iterator[Case], others: int | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def of_nothing(runs: pd.DataFrame) -> str:
     """Tabulate the share of genes called: mean over splits, and the worst split."""
-    rows = []
-    for (case, rule), some in runs.groupby(["case", "rule"], sort=False):
-        row = {"cells": case, "rule": rule}
-        for level in LEVELS:
-            share = some.loc[some.level == level, "share"]
-            row[f"at {level}"] = f"{share.mean():.2%} (≤ {share.max():.1%})"
-        rows.append(row)
-    return markdown(pd.DataFrame(rows))
+    share = runs.groupby(["case", "rule", "level"], sort=False).share
+    table = share.agg(lambda some: f"{some.mean():.2%} (≤ {some.max():.1%})").unstack(sort=False)
+    return results.markdown(table.add_prefix("at ").reset_index(names=["cells", "rule"]))
 
 
 def of_something(runs: pd.DataFrame) -> str:
@@ -272,12 +267,11 @@ def of_something(runs: pd.DataFrame) -> str:
     rows = []
     for (case, rule), some in runs.groupby(["case", "rule"], sort=False):
         row = {"groups": case, "rule": rule}
-        for level in LEVELS:
-            part = some[some.level == level]
+        for level, part in some.groupby("level"):
             true, share = part.called - part.false, part.false.sum() / max(part.called.sum(), 1)
             row[f"at {level}: true, false"] = f"{true.mean():.0f}, {share:.1%}"
         rows.append({**row, "s": f"{some.seconds.median():.2g}"})
-    return markdown(pd.DataFrame(rows))
+    return results.markdown(pd.DataFrame(rows))
 
 
 def seconds() -> str:
@@ -290,16 +284,15 @@ def seconds() -> str:
         for rule in ("groups", "pairs"):
             start = perf_counter()
             differential_expression(module, adata, kind, rule=rule)
-            row = {"data": name, "rule": rule, "s, B against the rest": perf_counter() - start}
-            rows.append({k: f"{v:.2g}" if isinstance(v, float) else v for k, v in row.items()})
-    return markdown(pd.DataFrame(rows))
+            rows.append((name, rule, f"{perf_counter() - start:.2g}"))
+    return results.markdown(pd.DataFrame(rows, columns=["data", "rule", "s, B against the rest"]))
 
 
 def main() -> None:
     """Measure everything and write the report."""
     torch.set_num_threads(1)
     parts = [
-        f"# Differential expression\n\n{__doc__.split(chr(10), 2)[2].strip()}\n",
+        f"# Differential expression\n\n{results.about(__doc__)}\n",
         f"## Where nothing differs\n\nGenes called, mean and worst of {SPLITS} splits ("
         f"{OTHERS_SPLITS} for all rules but groups).\n",
         of_nothing(measured(halves(), OTHERS_SPLITS)),

@@ -21,7 +21,7 @@ All but the first two are corrected by Benjamini & Hochberg.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,14 +32,15 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
-from benchmarks.differential import DELTA, adjusted, markdown, table_of, trained, wilcoxon
+from benchmarks import results
+from benchmarks.differential import DELTA, adjusted, kept_of, table_of, trained, wilcoxon
 from nbvae import NBVAE, datasets
 from nbvae.expression import differential_expression
 
 SEEDS, FDR, SPREADS = 3, 0.05, (0.0, 0.2, 0.5)
 FEWEST, MOST_FREEDOM = 10, 1e6  # counts of a gene; degrees of freedom
 DONORS, MYELOID = 6, ("Dendritic", "CD14+ Monocyte")
-STORED = Path(__file__).parent / "results" / "donors.csv"
+STORED = results.FOLDER / "donors.csv"
 Rule = Callable[[NBVAE, AnnData], tuple[np.ndarray, np.ndarray]]  # called, sign
 
 
@@ -48,12 +49,7 @@ def dealt(seed: int, spread: float, effect: bool) -> tuple[AnnData, np.ndarray]:
     sample, rng = datasets.pbmc68k_sample(), np.random.default_rng([13, seed])
     pool = sample[np.isin(sample.obs["cell_type"], MYELOID)]
     donor = rng.permutation(np.arange(pool.n_obs) % DONORS)
-    kept = np.ones((2, pool.n_vars))
-    if effect:
-        chosen = rng.permutation(pool.n_vars)[: pool.n_vars // 5]
-        for side in (0, 1):
-            mine = chosen[side::2]
-            kept[side, mine] = 2.0 ** -(0.3 + rng.exponential(1.0, len(mine)))
+    kept = kept_of(pool.n_vars, rng) if effect else np.ones((2, pool.n_vars))
     own = np.minimum(0.6 * 2 ** (spread * rng.normal(size=(DONORS, pool.n_vars))), 1)
     counts = pool.X.toarray().astype(int)
     share = counts.sum(axis=0) / counts.sum()
@@ -174,7 +170,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def measured() -> Iterator[dict[str, object]]:
+def measured() -> Iterator[dict[str, Any]]:
     for seed in range(SEEDS):
         for spread in SPREADS:
             for effect in (False, True):
@@ -183,13 +179,8 @@ def measured() -> Iterator[dict[str, object]]:
                 for name, rule in RULES.items():
                     called, sign = rule(module, adata)
                     false = called & (sign * truth < DELTA)
-                    row: dict[str, object] = {
-                        "s": spread,
-                        "effect": effect,
-                        "rule": name,
-                        "seed": seed,
-                    }
-                    yield row | {"called": int(called.sum()), "false": int(false.sum())}
+                    case = {"s": spread, "effect": effect, "rule": name, "seed": seed}
+                    yield case | {"called": int(called.sum()), "false": int(false.sum())}
         print(seed, flush=True)
 
 
@@ -208,8 +199,9 @@ def report(runs: pd.DataFrame) -> str:
                 "effect: false share": f"{share:.1%}",
             }
         )
-    head = f"# Donors\n\n{(__doc__ or '').split(chr(10), 2)[2].strip()}\n"
-    return f"{head}\nMeans over {SEEDS} seeds, of 765 genes.\n\n{markdown(pd.DataFrame(rows))}\n"
+    means = f"Means over {SEEDS} seeds, of 765 genes."
+    parts = ["# Donors", results.about(__doc__), means, results.markdown(pd.DataFrame(rows))]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:

@@ -31,7 +31,6 @@ The scores, on 15 nearest neighbours:
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,14 +43,14 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from benchmarks.differential import markdown
+from benchmarks import results
 from nbvae import NBVAE, Trainer, datasets, evaluation
 
 SEEDS, NEIGHBOURS, COMPONENTS = 5, 15, 10
 MYELOID = ("Dendritic", "CD14+ Monocyte")
 ISOLATED = "CD19+ B"
 DEALS = {"same cells": 0.5, "one kind missing": 0.5, "uneven": 0.15, "nothing shared": 0.0}
-STORED = Path(__file__).parent / "results" / "integration.csv"
+STORED = results.FOLDER / "integration.csv"
 
 
 class World(NamedTuple):
@@ -252,18 +251,13 @@ def measured(rivals: Iterable[str]) -> Iterator[dict[str, object]]:
 
 def report(runs: pd.DataFrame) -> str:
     """Tabulate each deal: means over seeds, and the range."""
-    parts = [f"# Integration\n\n{(__doc__ or '').split(chr(10), 2)[2].strip()}\n"]
+    parts = [f"# Integration\n\n{results.about(__doc__)}\n"]
     for deal, names in SHOWN.items():
-        some, rows = runs[runs.deal == deal], []
-        for rival, of_rival in some.groupby("rival", sort=False):
-            row = {"rival": rival}
-            for name in names:
-                low, mean, high = of_rival[name].agg(["min", "mean", "max"]).round(2) + 0.0  # no −0
-                row[name] = f"{mean:.2f} ({low:.2f} to {high:.2f})"
-            rows.append(row)
+        some = runs[runs.deal == deal]
+        table = some.groupby("rival", sort=False)[list(names)].agg(results.mean_and_range)
         n = some.seed.nunique()
         parts += [f"## {deal.capitalize()}\n\nMeans over {n} seeds, and their range.\n"]
-        parts += [markdown(pd.DataFrame(rows)) + "\n"]
+        parts += [results.markdown(table.reset_index()) + "\n"]
     return "\n".join(parts)
 
 

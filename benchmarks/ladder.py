@@ -23,7 +23,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from benchmarks import compiled, data, report, results
+from benchmarks import compiled, data, results
 from nbvae import NBVAE, CellTable, Minibatch, SparseBatch, evaluation, loss_of
 from nbvae.module import fast, kernels
 from nbvae.module.distributions import digamma_rise, stirling_remainder
@@ -297,7 +297,7 @@ def text(table: pd.DataFrame) -> str:
     gains = [f"{r.gain:.2f}× ({r.low:.2f} to {r.high:.2f})" for r in table.itertuples()]
     table = table.assign(gain=gains)
     wide = table.pivot_table("gain", "rung", "data", aggfunc="first", sort=False)
-    lines = report.markdown(wide[list(ROUNDS)].reset_index())
+    lines = results.markdown(wide[list(ROUNDS)].reset_index())
     shares = table.groupby("data", sort=False).evaluation.first()
     evaluating = ", ".join(f"{share:.0%} on {name}" for name, share in shares.items())
     end = f"""
@@ -306,7 +306,7 @@ Evaluation of the held-out cells is {evaluating} of an epoch: more than that can
 evaluating them beside the training.
 """
     about = inspect.cleandoc(__doc__ or "")
-    return "\n".join(["# The ladder\n", about, "", *lines, end])
+    return "\n".join(["# The ladder\n", about, "", lines, end])
 
 
 if __name__ == "__main__":

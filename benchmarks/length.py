@@ -31,7 +31,7 @@ import torch
 from anndata import AnnData, read_h5ad
 from torch import Tensor
 
-from benchmarks import data, quality, report, results
+from benchmarks import data, quality, results
 from nbvae import NBVAE, GenerativeOutput, Trainer, nb_sample
 from nbvae.data.datasets import _most_variable
 from nbvae.module.protocol import LatentModule
@@ -139,7 +139,11 @@ def share_inside(x: Tensor, predict: Callable[[], GenerativeOutput], draws: int 
     below, equal, mean = (torch.zeros_like(x) for _ in range(3))
     for _ in range(draws):
         p = predict()
+<<<<<<< HEAD
         assert p.log_theta is not None
+=======
+        assert p.log_theta is not None  # there is one: the likelihood is "nb"
+>>>>>>> main
         drawn = nb_sample(p.log_px_mean, p.log_theta)
         below += drawn < x
         equal += drawn == x
@@ -251,7 +255,7 @@ def text(found: pd.DataFrame) -> str:
         "from the default with the same seed, whose range is in brackets."
     )
     parts = ["# How long to train", about, how, figure]
-    return "\n\n".join([*parts, "\n".join(report.markdown(shown))]) + "\n"
+    return "\n\n".join([*parts, results.markdown(shown)]) + "\n"
 
 
 WAYS = (

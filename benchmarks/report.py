@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks import results
 from benchmarks.plan import PCAS
+from benchmarks.results import markdown
 
 
 def text(runs: pd.DataFrame) -> str:
@@ -19,14 +20,8 @@ def text(runs: pd.DataFrame) -> str:
     for section, kinds in SECTIONS:
         if kinds[0] in set(runs.kind):
             table = section(runs[runs.kind.isin(kinds)])
-            parts += [f"## {inspect.getdoc(section)}\n", *markdown(table), ""] if len(table) else []
+            parts += [f"## {inspect.getdoc(section)}\n", markdown(table), ""] if len(table) else []
     return "\n".join(parts)
-
-
-def markdown(table: pd.DataFrame) -> list[str]:
-    """Write a table, a line of text for each of its rows."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
 def measured(runs: pd.DataFrame) -> str:

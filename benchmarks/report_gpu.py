@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report import markdown, significant
+from benchmarks.report import significant
+from benchmarks.results import markdown
 
 WAYS = {
     "recorded": "nbvae: cells on the GPU, step recorded",
@@ -34,7 +35,7 @@ def text(lines: list[dict[str, Any]]) -> str:
     for section in (epochs, steps, sample, whole, million):
         found = results[results.part == section.__name__].dropna(axis="columns", how="all")
         if len(found):
-            parts += [f"### {inspect.getdoc(section)}\n", *markdown(section(found)), ""]
+            parts += [f"### {inspect.getdoc(section)}\n", markdown(section(found)), ""]
             parts += [why(results), ""] if section is steps else []
     return "\n## " + "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""The results: a line of JSON per run in results/runs.jsonl and gpu.jsonl, and tables of them."""
+"""The results: a line of JSON per run in results/runs.jsonl and gpu.jsonl; how tables look."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,23 @@ import pandas as pd
 from benchmarks.plan import RIVALS
 
 FOLDER = Path(__file__).parent / "results"
+
+
+def about(benchmark: str | None) -> str:
+    """Return what the documentation of a benchmark says under its first line."""
+    return (benchmark or "").split("\n", 2)[2].strip()
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Write a table, a line of text for each of its rows."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def mean_and_range(values: pd.Series) -> str:
+    """Write the mean, and the range in brackets."""
+    low, mean, high = values.agg(["min", "mean", "max"]).round(2) + 0.0  # no −0
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 def stored(folder: Path, name: str = "runs.jsonl") -> list[dict[str, Any]]:

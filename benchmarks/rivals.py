@@ -17,7 +17,7 @@ from torch.distributions import NegativeBinomial
 
 from benchmarks.plan import SCVI_PLANS, Spec
 from nbvae import NBVAE, GenerativeOutput, InferenceOutput, Trainer
-from nbvae.module.likelihoods import LIKELIHOODS, Parameters
+from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.protocol import LatentModule
 
 WARM_UP_CELLS = 256
@@ -92,14 +92,14 @@ class Watched(NBVAE):
         return self
 
 
-def textbook(x: Tensor, p: Parameters) -> Tensor:
+def textbook(x: Tensor, p: GenerativeOutput) -> Tensor:
     """The formula as PyTorch's own distribution has it: three log-gammas for every count."""
     assert p.log_theta is not None
     logits = p.log_px_mean - p.log_theta
     return NegativeBinomial(p.log_theta.exp(), logits=logits, validate_args=False).log_prob(x)
 
 
-def plain(x: Tensor, p: Parameters) -> Tensor:
+def plain(x: Tensor, p: GenerativeOutput) -> Tensor:
     """The package's own formula, as another function than the one that has a shortcut."""
     return NB.log_prob(x, p)
 

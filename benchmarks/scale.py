@@ -4,12 +4,14 @@
     python -m benchmarks.scale --cells 100000     fewer; each line says how many it was
     python -m benchmarks.scale show               the table of what is stored
 
-Each part runs in a process of its own, so that its peak memory is its own:
+Each part runs in a process of its own, so that its peak memory is its own (that of a parent would
+be handed down):
 
+    cells        generates them
     nothing      imports the package: what all others have in common
     write        h5ad → store
     memory       one epoch, counts in memory
-    disk         one epoch, counts on the disk, the same batch size
+    disk         one epoch, counts on the disk, the same batch size; both with three seeds
     loading      only the minibatches of that epoch, sparse and dense, without a step
 
 A line of JSON for each goes to results/scale.jsonl. Seconds of the processor are to be trusted
@@ -36,9 +38,10 @@ from benchmarks import data, results
 from benchmarks.one import commit, cpu
 
 FILE = results.FOLDER / "scale.jsonl"
-PARTS = ("nothing", "write", "memory", "disk", "loading")
+PARTS = ("cells", "nothing", "write", "memory", "disk", "loading")
+SEEDS = {"memory": (0, 1, 2), "disk": (0, 1, 2)}  # of weights, split, order and draws of z
 N_GENES, BATCH_SIZE = 2000, 128
-SHOWN = ["peak_mb", "seconds", "cpu_us_per_cell", "held_out", "disk_mb"]
+SHOWN = ["seed", "peak_mb", "seconds", "cpu_us_per_cell", "held_out", "disk_mb"]
 
 
 def main() -> None:
@@ -48,26 +51,28 @@ def main() -> None:
     )
     parser.add_argument("part", nargs="?", choices=[*PARTS, "show"])
     parser.add_argument("--cells", type=int, default=500_000)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="of the files; by default one that is removed")
     options = parser.parse_args()
     if options.part == "show":
         lines = [json.loads(line) for line in FILE.read_text().splitlines()]
         print(pd.DataFrame(lines).set_index(["n_cells", "part"])[SHOWN].round(1).to_string())
     elif options.part:
-        print(json.dumps(measured(options.part, options.folder)))
+        print(json.dumps(measured(options)))
     else:
         with tempfile.TemporaryDirectory() as folder:
             run_all(options.cells, options.folder or Path(folder))
 
 
 def run_all(n_cells: int, folder: Path) -> None:
-    """Generate the cells, then measure part by part."""
-    if not (folder / "cells.h5ad").exists():
-        data.generated(n_cells, N_GENES).write_h5ad(folder / "cells.h5ad")
-    for part in PARTS:
-        command = [sys.executable, "-m", "benchmarks.scale", part, "--folder", str(folder)]
+    """Measure part by part."""
+    runs = [(part, seed) for part in PARTS for seed in SEEDS.get(part, (0,))]
+    for part, seed in runs:
+        given = [part, "--folder", str(folder), "--cells", str(n_cells), "--seed", str(seed)]
+        command = [sys.executable, "-m", "benchmarks.scale", *given]
         ended = subprocess.run(command, check=True, capture_output=True, text=True)
-        line = {"part": part, "n_cells": n_cells, **json.loads(ended.stdout.splitlines()[-1])}
+        found = json.loads(ended.stdout.splitlines()[-1])
+        line = {"part": part, "n_cells": n_cells, "seed": seed, **found}
         print(line, flush=True)
         with FILE.open("a") as file:
             file.write(json.dumps({**line, "machine": machine()}) + "\n")
@@ -80,44 +85,51 @@ def machine() -> dict[str, str | int | None]:
     return {"cpu": cpu(), "cores": os.cpu_count(), **system, **versions, "nbvae": commit()}
 
 
-def measured(part: str, folder: Path) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Run one part, and say what it took."""
     start, cpu_start = perf_counter(), process_time()
-    result = globals()[f"_{part}"](folder)
-    n_cells = result.pop("met", None)
+    result = globals()[f"_{options.part}"](options)
+    n_cells = result.pop("met", None)  # by this part
     cpu = process_time() - cpu_start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     result |= {"peak_mb": peak, "seconds": perf_counter() - start, "cpu_s": cpu}
     return result | ({"cpu_us_per_cell": 1e6 * cpu / n_cells} if n_cells else {})
 
 
-def _nothing(folder: Path) -> dict[str, Any]:
+def _cells(options: argparse.Namespace) -> dict[str, Any]:
+    file = options.folder / "cells.h5ad"
+    if not file.exists():
+        data.generated(options.cells, N_GENES).write_h5ad(file)
+    return {}
+
+
+def _nothing(options: argparse.Namespace) -> dict[str, Any]:
     import nbvae
 
     return {"version": nbvae.__version__}
 
 
-def _write(folder: Path) -> dict[str, Any]:
+def _write(options: argparse.Namespace) -> dict[str, Any]:
     from nbvae import write_store
 
-    store = write_store(folder / "cells.zarr", folder / "cells.h5ad")
+    store = write_store(options.folder / "cells.zarr", options.folder / "cells.h5ad")
     size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     return {"met": store.n_obs, "disk_mb": size / 1e6}
 
 
-def _memory(folder: Path) -> dict[str, Any]:
+def _memory(options: argparse.Namespace) -> dict[str, Any]:
     from nbvae import datasets
 
-    return _epoch(datasets.read_counts(folder / "cells.h5ad"))
+    return _epoch(datasets.read_counts(options.folder / "cells.h5ad"), options.seed)
 
 
-def _disk(folder: Path) -> dict[str, Any]:
+def _disk(options: argparse.Namespace) -> dict[str, Any]:
     from nbvae import open_store
 
-    return _epoch(open_store(folder / "cells.zarr"))
+    return _epoch(open_store(options.folder / "cells.zarr"), options.seed)
 
 
-def _epoch(cells: Any) -> dict[str, Any]:
+def _epoch(cells: Any, seed: int) -> dict[str, Any]:
     """Train for an epoch, at a rate that stays."""
     from nbvae import NBVAE, Trainer
 
@@ -127,17 +139,18 @@ def _epoch(cells: Any) -> dict[str, Any]:
         schedule="constant",
         learning_rate=3e-3,
         holdout_fraction=0.02,
+        seed=seed,
         device="cpu",
     )
-    history = trainer.fit(NBVAE.for_counts(cells, seed=0), cells)
+    history = trainer.fit(NBVAE.for_counts(cells, seed=seed), cells)
     return {"met": cells.n_obs, "held_out": float(history.held_out_neg_elbo.iloc[-1])}
 
 
-def _loading(folder: Path) -> dict[str, Any]:
+def _loading(options: argparse.Namespace) -> dict[str, Any]:
     from nbvae import CellTable, open_store
 
-    store = open_store(folder / "cells.zarr")
-    table, rng = CellTable.of(store), np.random.default_rng(0)
+    store = open_store(options.folder / "cells.zarr")
+    table, rng = CellTable.of(store), np.random.default_rng(options.seed)
     order = table.shuffled(np.arange(store.n_obs), BATCH_SIZE, rng)
     for minibatch in table.minibatches(order, BATCH_SIZE):
         assert len(minibatch.x) == len(minibatch.sparse.cell_starts)

@@ -14,7 +14,6 @@ tenth; map the last tenth and the kind.
 """
 
 import argparse
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -24,12 +23,12 @@ from anndata import AnnData
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from benchmarks.differential import markdown
+from benchmarks import results
 from nbvae import NBVAE, Trainer, datasets, evaluation, map_query
 
 LEVEL, SEEDS = 0.05, 5
 FEWEST = 30  # cells of a kind
-STORED = Path(__file__).parent / "results" / "unseen_kinds.csv"
+STORED = results.FOLDER / "unseen_kinds.csv"
 
 
 def measured(adata: AnnData, labels: np.ndarray, kind: str, seed: int) -> dict[str, object]:
@@ -70,15 +69,10 @@ def runs_of(adata: AnnData, key: str, kinds: list[str], seeds: list[int]) -> pd.
 
 def report(runs: pd.DataFrame) -> str:
     """Tabulate means over seeds and their range, for each kind."""
-    head, rows = (__doc__ or "").split("\n", 2)[2].strip(), []
-    for kind, some in runs.groupby("kind", sort=False):
-        row = {"left out": kind, "cells": some["cells"].iloc[0]}
-        for name in runs.columns[3:]:
-            low, mean, high = some[name].agg(["min", "mean", "max"])
-            row[name] = f"{mean:.2f} ({low:.2f} to {high:.2f})"
-        rows.append(row)
+    cells = {"cells": "first", **dict.fromkeys(runs.columns[3:], results.mean_and_range)}
+    table = runs.groupby("kind", sort=False).agg(cells).reset_index(names="left out")
     scores = f"Means over {runs['seed'].nunique()} seeds, and their range."
-    parts = ["# Kinds that were left out", head, scores, markdown(pd.DataFrame(rows))]
+    parts = ["# Kinds that were left out", results.about(__doc__), scores, results.markdown(table)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What comes in, checked in one place: what is right is converted, what is not is named."""
+"""Arguments, checked in one place: what is valid is converted, what is not is named."""
 
 import operator
 from collections.abc import Iterable
@@ -10,12 +10,14 @@ from anndata import AnnData
 
 from nbvae._messages import shown
 
+LARGEST_SEED = 2**63 - 1  # that PyTorch takes
+
 
 def whole_number(name: str, value: Any, *, least: int | None = 1) -> int:
     """Take a whole number, Python's or numpy's.
 
     Raises:
-        TypeError: it is of another kind; 3.0, too: PyTorch takes it in some places and not in
+        TypeError: it is of another type, even 3.0, which PyTorch takes in some places and not in
             others.
         ValueError: it is below ``least``.
 
@@ -34,11 +36,24 @@ def whole_number(name: str, value: Any, *, least: int | None = 1) -> int:
     return number
 
 
+def a_seed(name: str, value: Any) -> int:
+    """Take a whole number that PyTorch takes as a seed.
+
+    Raises:
+        TypeError, ValueError: as in ``whole_number``; or it is above 2⁶³ − 1.
+
+    """
+    seed = whole_number(name, value, least=0)
+    if seed > LARGEST_SEED:
+        raise ValueError(f"{name} must be a whole number of at most {LARGEST_SEED}, not {seed}.")
+    return seed
+
+
 def true_or_false(name: str, value: Any) -> bool:
     """Take a truth value, Python's or numpy's.
 
     Raises:
-        TypeError: it is none; the words "no" and "False" would count as true.
+        TypeError: it is neither; the words "no" and "False" would count as true.
 
     """
     if not isinstance(value, bool | np.bool_):
@@ -66,7 +81,7 @@ def an_anndata(adata: Any) -> AnnData:
     """Take an AnnData.
 
     Raises:
-        TypeError: it is something else; how to make an AnnData of it.
+        TypeError: it is something else; the message says how to make an AnnData of it.
 
     """
     if isinstance(adata, AnnData):

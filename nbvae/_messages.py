@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from anndata import AnnData
 
-LOG = logging.getLogger("nbvae")  # at the level of warnings, so that it is seen without any setting
+LOG = logging.getLogger("nbvae")  # at the level of warnings, so that it is seen by default
 
 
 def shown(names: Iterable[str], *, most: int = 8) -> str:
@@ -15,10 +15,10 @@ def shown(names: Iterable[str], *, most: int = 8) -> str:
 
 
 def cell_name(adata: AnnData, row: int) -> str:
-    """Name a cell for a message; the row, too, since names may occur twice."""
+    """Name a cell for a message, by its row as well, since names may occur twice."""
     return f"cell {adata.obs_names[row]!r} (row {row})"
 
 
 def note(message: str) -> None:
-    """Tell the user something that is no reason to worry: one line, which logging can silence."""
+    """Tell the user something that is no cause for concern: one line, which logging can silence."""
     LOG.warning(message)

@@ -1,7 +1,7 @@
 """From scvi-tools: a module with the weights of one of theirs, and the same loss.
 
-Their encoder has hidden layers that mean and variance share; ours has some for each, so that both
-get a copy. Batch normalisation, once its means and variances stand still, is a product and a sum
+In their encoder, mean and variance share the hidden layers; ours has separate ones, so both get a
+copy. Batch normalisation, once its means and variances stand still, is a product and a sum
 for each hidden unit, and goes into the layer before it.
 """
 
@@ -21,7 +21,7 @@ from nbvae.module.mlp import MLP
 from nbvae.module.nbvae import NBVAE
 
 Linear = tuple[Tensor, Tensor]  # weights and biases
-WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has its like here
+WANTED: dict[str, tuple[object, ...]] = {  # of their module, what has a counterpart here
     "dispersion": ("gene", "gene-batch"),
     "gene_likelihood": tuple(LIKELIHOODS),
     "latent_distribution": ("normal",),
@@ -33,12 +33,12 @@ def from_scvi(model: Any) -> NBVAE:
     """Build an ``NBVAE`` of a model of scvi-tools: genes, layer, covariates, size factors, weights.
 
     Its loss is theirs in evaluation mode, when dropout does nothing and batch normalisation uses
-    what it has learned. Of a model with ``use_observed_lib_size=False`` it is a
-    ``ModelledLibrary``, where a ``kl_weight`` weighs the KL of the library, too; theirs is left at
-    1. Two small numbers are left out. They add 1e-4 (``var_eps``) to the variances of q(z | x),
-    which changes their KL by at most ½ · 1e-4 · Σ 1/variance of a cell. And they add 1e-8 to μ and
-    θ inside logarithms, which spares a cell where a gene with counts is
-    expected to have hardly any, as with covariates that are far from 0 and not standardised.
+    what it has learned. A model with ``use_observed_lib_size=False`` becomes a
+    ``ModelledLibrary``, where ``kl_weight`` also weights the KL of the library; theirs stays at 1.
+    Two small numbers are left out. They add 1e-4 (``var_eps``) to the variances of q(z | x), which
+    changes a cell's KL by at most ½ · 1e-4 · Σ 1/variance. And they add 1e-8 to μ and θ inside
+    logarithms, which bounds the loss of a cell where a gene with counts is expected to have hardly
+    any, as with covariates that are far from 0 and not standardised.
 
     Args:
         model: an ``scvi.model.SCVI``, trained or not.
@@ -47,8 +47,8 @@ def from_scvi(model: Any) -> NBVAE:
         The module, on the CPU.
 
     Raises:
-        TypeError: it is none.
-        ValueError: it has a part that an ``NBVAE`` has not; all such parts are named.
+        TypeError: it is not one.
+        ValueError: it has parts that an ``NBVAE`` lacks; all of them are named.
 
     """
     theirs: Any = getattr(model, "module", None)
@@ -81,7 +81,7 @@ def from_scvi(model: Any) -> NBVAE:
 
 
 def _differences(theirs: Any) -> Iterator[str]:
-    """Name each part that has no like here."""
+    """Name each part that has no counterpart here."""
     for name, values in WANTED.items():
         if (value := getattr(theirs, name)) not in values:
             yield f"{name}={value!r} (here: {shown(map(str, values))})"
@@ -119,7 +119,7 @@ def _covariates(fields: dict[str, Any], theirs: Any) -> Covariates | None:
 
 
 def _dispersion(theirs: Any) -> str:
-    """Return their dispersion, as far as there is one for each batch."""
+    """Return their dispersion; with a single batch, or without θ, it is one per gene."""
     has_several = theirs.n_batch > 1 and LIKELIHOODS[theirs.gene_likelihood].has_theta
     return str(theirs.dispersion) if has_several else "gene"
 
@@ -151,7 +151,7 @@ def _copy_weights(module: NBVAE, theirs: Any) -> None:
 
 
 def _fill(mlp: MLP, hidden: list[Linear], *last: nn.Linear) -> None:
-    """Give a perceptron these layers; several last ones stand side by side in its own."""
+    """Give a perceptron these layers; several last ones stand side by side in its last."""
     end = torch.cat([one.weight for one in last]), torch.cat([one.bias for one in last])
     for own, (weight, bias) in zip(_linear(mlp), [*hidden, end], strict=True):
         own.weight.copy_(weight)

@@ -2,36 +2,32 @@
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
 from torch import Tensor
 
 from nbvae._arguments import an_anndata, whole_number
-from nbvae.data.genes import genes_of
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.data.results import room_for
-from nbvae.data.size_factors import size_factor_key_of
-from nbvae.module.fast import loss_of
-from nbvae.module.nbvae import kl_to_standard_normal
-from nbvae.module.protocol import LatentModule, TrainableModule
+from nbvae.module.evaluating import Elbo, elbo, evaluating, minibatches_of, room_for, table_of
+from nbvae.module.nbvae import kl_to_standard_normal, reparametrise
+from nbvae.module.protocol import LatentModule
 from nbvae.threads import use_threads
 
-BATCH_SIZE = 512  # evaluation keeps no gradients, so larger minibatches fit
-
-
-class Elbo(NamedTuple):
-    """The negative ELBO and its two terms: means over cells, in nats."""
-
-    neg_elbo: float
-    reconstruction: float
-    kl: float
+__all__ = [
+    "Agreement",
+    "Elbo",
+    "Latent",
+    "add_latent",
+    "cluster_agreement",
+    "elbo",
+    "encode",
+    "evaluating",
+    "importance_weighted_bound",
+]
 
 
 class Latent(NamedTuple):
@@ -53,47 +49,6 @@ class Agreement(NamedTuple):
     ari: float  # adjusted Rand index: 1 the same partition, 0 what chance gives
     nmi: float  # normalised mutual information: 1 the same partition, 0 independent
     silhouette: float  # of the labels themselves in the embedding: −1 mixed … 1 well apart
-
-
-def elbo(
-    module: TrainableModule,
-    adata: AnnData | CellTable,
-    *,
-    layer: str | None = None,
-    indices: Any = None,
-    n_samples: int = 1,
-    seed: int = 0,
-) -> Elbo:
-    """Estimate the negative ELBO of some cells; nothing is learned from them.
-
-    Args:
-        module: returns ``reconstruction`` and ``kl`` of each cell.
-        adata: raw counts, a store or a ``CellTable`` of them.
-        layer: the layer that holds the counts; the module's own when left out.
-        indices: the cells: row numbers, a mask or names; all when left out.
-        n_samples: draws of z for each cell, averaged.
-        seed: seed of these draws; the same seed compares two modules with the same noise.
-
-    Raises:
-        CountsError, TypeError: as in ``CellTable.of``.
-        KeyError: a cell that was named, or the layer, is not there.
-        ValueError: ``indices`` is empty or chooses no cells, ``n_samples`` is below 1, or the
-            module models a gene that is not there.
-
-    """
-    n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
-    table = table_of(module, adata, layer)
-    rows = table.positions(indices)
-    terms = np.zeros(2)
-    with evaluating(module, seed=seed):
-        for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
-            for _ in range(n_samples):
-                output = loss_of(module, minibatch)
-                # off the device first: numpy reads no GPU memory, and MPS has no doubles
-                cell_terms = torch.stack([output.reconstruction, output.kl]).cpu().double()
-                terms += cell_terms.sum(dim=1).numpy()
-    reconstruction, kl = (terms / (len(rows) * n_samples)).tolist()
-    return Elbo(reconstruction + kl, reconstruction, kl)
 
 
 def importance_weighted_bound(
@@ -135,7 +90,7 @@ def importance_weighted_bound(
     rows = table.positions(indices)
     total = 0.0
     with evaluating(module, seed=seed):
-        for minibatch in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+        for minibatch in minibatches_of(module, table, rows):
             log_weights = _log_weights(module, minibatch, n_samples)
             total -= (log_weights.logsumexp(dim=0) - math.log(n_samples)).sum().item()
     return total / len(rows)
@@ -152,7 +107,7 @@ def _log_weights(module: LatentModule, minibatch: Minibatch, n_samples: int) -> 
     log_weights = []
     for _ in range(n_samples):
         noise = torch.randn_like(q.qz_mean)  # (N, K)
-        z = q.qz_mean + (0.5 * q.qz_logvar).exp() * noise
+        z = reparametrise(q.qz_mean, q.qz_logvar, noise)
         p = module.generative(z, minibatch.library, covariates=covariates)
         log_prob = module.likelihood.log_prob(x, p).sum(dim=-1)  # (N,)
         log_ratio = 0.5 * (noise.square() + q.qz_logvar - z.square()).sum(dim=-1)
@@ -185,7 +140,7 @@ def encode(
     both, start = np.empty((2, 0, 0)), 0
     n_latent = getattr(module, "n_latent", None)  # a column more is the library's
     with evaluating(module):
-        for minibatch in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+        for minibatch in minibatches_of(module, table):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
             mean_and_sd = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()])
             of_both = mean_and_sd[..., :n_latent].cpu().numpy()
@@ -277,46 +232,3 @@ def _check_labelled(embedding: np.ndarray, labels: np.ndarray, n_clusters: int) 
             f"labels has {n_labels} different values for {n_cells} cells: there is nothing to "
             "agree with. At least two groups are needed, and one with two cells."
         )
-
-
-def device_of(module: TrainableModule) -> torch.device:
-    """Where the module's weights are."""
-    return next(module.parameters()).device
-
-
-@contextmanager
-def evaluating(module: TrainableModule, *, seed: int = 0) -> Iterator[None]:
-    """Evaluation mode without gradients, and random numbers that follow from ``seed``.
-
-    The module's own mode, the caller's random numbers and number of threads come back afterwards.
-    """
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(), use_threads():
-            torch.manual_seed(seed)
-            yield
-    finally:
-        module.train(training)
-
-
-def table_of(
-    module: TrainableModule, adata: AnnData | CellTable, layer: str | None = None
-) -> CellTable:
-    """Take what a module is fed, unless that was done before.
-
-    Raises:
-        CountsError, KeyError, TypeError: as in ``CellTable.of``.
-        ValueError: as there; or the table was made for other genes, or a layer is named for it.
-
-    """
-    if not isinstance(adata, CellTable):
-        return CellTable.of(adata, module, layer=layer)
-    if layer is not None:
-        raise ValueError("A CellTable has its counts already: name layer where it is made.")
-    if (adata.size_factors is None) != (size_factor_key_of(module) is None):
-        raise ValueError("The CellTable has another library: CellTable.of(adata, module).")
-    genes = genes_of(module)
-    if genes is not None and adata.given is not None and not adata.genes.equals(pd.Index(genes)):
-        raise ValueError("The CellTable was made for other genes: CellTable.of(adata, module).")
-    return adata

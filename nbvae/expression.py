@@ -11,10 +11,9 @@ from anndata import AnnData
 from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.data.results import room_for
-from nbvae.decoding import decoded_as, known_decoding, px_scale_as
 from nbvae.differential import differential_expression, expected_fdr
-from nbvae.evaluation import BATCH_SIZE, device_of, evaluating
+from nbvae.module.decoding import decoded_as, known_decoding, px_scale_as
+from nbvae.module.evaluating import evaluating, minibatches_of, room_for
 from nbvae.module.protocol import LatentModule
 
 __all__ = [
@@ -29,7 +28,7 @@ __all__ = [
 
 
 class LikelihoodParameters(NamedTuple):
-    """What the likelihood of each count is, the genes in the order of the AnnData.
+    """The likelihood of each count, with the genes in the order of the AnnData.
 
     ``theta`` is None for the Poisson distribution.
     """
@@ -89,7 +88,7 @@ def denoised(
     of_all_genes = adata if genes is None else None
     shares, start = room_for((table.n_cells, len(columns)), out, cells=of_all_genes), 0
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             total = torch.zeros(())
             for _ in range(n_samples):
                 z = module.inference(m.x, covariates=m.covariates).z
@@ -110,8 +109,8 @@ def posterior_predictive(
     """Draw replicated counts of each cell: z from q(z | x), then x from p(x | z, ℓ).
 
     Each replicate has the cell's own library ℓ, its expected total (or its size factor), and its
-    own covariates.
-    What the replicates do as the data do, the model has understood (Gelman, Meng & Stern 1996).
+    own covariates. Where the replicates behave as the data do, the model has understood the data
+    (Gelman, Meng & Stern 1996).
 
     Args:
         module: an ``NBVAE``.
@@ -122,8 +121,8 @@ def posterior_predictive(
 
     Returns:
         (n_samples, n_cells, n_genes), float32, the genes in the order of ``adata``; those that the
-        module does not model are left out. That is dense: 4 bytes per entry, so that one
-        replicate of 10,000 cells and 2,000 genes takes 80 MB. Draw a few, or a subset of cells.
+        module does not model are left out. They are dense, 4 bytes per entry: one replicate of
+        10,000 cells and 2,000 genes takes 80 MB. Draw a few, or a subset of cells.
 
     Raises:
         CountsError, KeyError, TypeError: as in ``CellTable.of``.
@@ -136,7 +135,7 @@ def posterior_predictive(
     replicates = room_for((n_samples, table.n_cells, len(columns)), cells=adata)
     start = 0
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(adata.n_obs), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             cells = slice(start, start + len(m))
             for replicate in replicates:
                 z = module.inference(m.x, covariates=m.covariates).z
@@ -165,8 +164,7 @@ def likelihood_parameters(
     columns = table.gene_columns(None)
     means, thetas, dropouts = [], [], []
     with evaluating(module):
-        rows = table.positions(indices)
-        for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table, table.positions(indices)):
             z = module.inference(m.x, covariates=m.covariates).qz_mean
             p = module.generative(z, m.library, covariates=m.covariates)
             means.append(p.px_mean.cpu().numpy()[:, columns])
@@ -194,10 +192,10 @@ def gene_correlation(
 ) -> pd.DataFrame:
     """Correlate genes over cells as the module draws them, z from q(z | x).
 
-    Given z, counts of two genes are independent, so that all of their covariance is that of their
-    ρ over cells and draws. What a gene varies by itself stands in its variance: ρ²/θ on average,
-    and with a library ℓ, ρ/ℓ more, the noise of counting. No count has to be drawn. Pearson's
-    correlation; zero inflation is left out.
+    Given z, the counts of two genes are independent, so that all of their covariance is that of
+    their ρ over cells and draws. What a gene varies on its own adds to its variance: ρ²/θ on
+    average and, with a library ℓ, ρ/ℓ more, the noise of counting. No counts have to be drawn.
+    Pearson's correlation; zero inflation is left out.
 
     Args:
         module: an ``NBVAE``.
@@ -224,9 +222,9 @@ def gene_correlation(
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(genes)
     total, products = np.zeros(len(columns)), np.zeros((len(columns), len(columns)))
-    own = np.zeros(len(columns))  # Σ ρ²/θ, what genes vary by themselves
+    own = np.zeros(len(columns))  # Σ ρ²/θ, what each gene varies on its own
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             for _ in range(n_samples):
                 q = module.inference(m.x, covariates=m.covariates)
                 scale, by_theta = decoded_as(module, q.z, m, covariates)

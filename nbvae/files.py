@@ -76,7 +76,7 @@ def read(path: str | Path, form: str, written_by: str) -> dict[str, Any]:
     has_digest = archive.endswith(COMMENT)
     damaged = CheckpointError(
         f"{str(path)!r} is damaged or not a checkpoint of nbvae. Copy it again from where it is "
-        "whole, or train anew."
+        "whole, or train again."
     )
     if has_digest and hashlib.sha256(archive).digest() != digest:
         raise damaged
@@ -91,14 +91,14 @@ def read(path: str | Path, form: str, written_by: str) -> dict[str, Any]:
 
 
 def plain(content: Any, name: str = "content") -> Any:
-    """Copy a content, with everything in it as ``read`` can give it back.
+    """Copy some content, with everything in it of a type that ``read`` can give back.
 
     Args:
         content: as in ``write_atomically``.
         name: of the content, for the message.
 
     Raises:
-        TypeError: something in it is not for such a file.
+        TypeError: such a file can't hold something in it.
 
     """
     if isinstance(content, Tensor) and content.layout == torch.strided:
@@ -122,7 +122,7 @@ def plain(content: Any, name: str = "content") -> Any:
 
 
 def _write_beside(path: str | Path, data: bytes, *, keep: bool = True) -> None:
-    """Write a file beside ``path``, and put it in its place, or remove it again."""
+    """Write a file beside ``path``, then move it into place, or remove it again."""
     target = Path(os.path.realpath(_path(path)))  # of a link, the file that it leads to
     if target.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
@@ -171,6 +171,6 @@ def _check_format(content: Any, form: str, not_written: str) -> None:
     if isinstance(theirs, str) and theirs.rsplit(" ", 1)[0] == kind:
         raise CheckpointError(
             f"{not_written} of this version: it has format {theirs.split()[-1]}, this version "
-            f"reads {version}. Read it with the version of nbvae that wrote it, or train anew."
+            f"reads {version}. Read it with the version of nbvae that wrote it, or train again."
         )
     raise CheckpointError(f"{not_written} of this version.")

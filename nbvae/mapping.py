@@ -1,15 +1,15 @@
 """Cells of another experiment on a trained module: where they lie, and whether they belong there.
 
-An encoder finds a place for any cell, one of a kind that it has never seen, too. What gives such a
+An encoder finds a place for any cell, even one of a kind that it has never seen. What gives such a
 cell away is its counts: the decoder can't explain them from any z. So ask, for z from q(z | x), how
-improbable the counts are, −log p(x | z, ℓ), beside counts that the module draws itself from the
-same z and ℓ. In standard deviations of the latter that is the cell's *misfit*: it speaks of cells
-with many counts and with few alike (Gelman, Meng & Stern 1996). Cells that were held out of
-training say which misfit is usual.
+improbable the counts are, −log p(x | z, ℓ), compared with counts that the module itself draws from
+the same z and ℓ. Measured in standard deviations of the latter, that is the cell's *misfit*: it can
+be compared between cells with many counts and with few (Gelman, Meng & Stern 1996). Cells that were
+held out of training show which misfit is usual.
 
-A kind with a near relative among those that the module knows is explained as that relative, and its
-misfit is usual. The distance to the nearest training cells in z then tells more, and for some kinds
-it does anyway (``benchmarks/results/unseen_kinds.md``).
+A kind with a close relative among those that the module knows is explained as that relative, and
+its misfit is usual. The distance to the nearest training cells in z then says more, and for some
+kinds it does anyway (``benchmarks/results/unseen_kinds.md``).
 """
 
 from typing import NamedTuple
@@ -22,10 +22,11 @@ from torch import Tensor
 
 from nbvae._arguments import an_anndata, true_or_false, whole_number
 from nbvae._messages import note, shown
-from nbvae.data.genes import genes_of, with_genes
+from nbvae.data.genes import genes_of, layer_of, with_genes
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.store.cells import StoredCounts
-from nbvae.evaluation import BATCH_SIZE, Latent, device_of, encode, evaluating
+from nbvae.evaluation import Latent, encode
+from nbvae.module.evaluating import device_of, evaluating, minibatches_of
 from nbvae.module.protocol import LatentModule
 
 ENOUGH = 20  # cells, so that a p-value can be 0.05
@@ -54,20 +55,20 @@ def map_query(
     """Map cells of another experiment onto a trained module, which stays as it is.
 
     The p-value of a cell is the share of ``known`` cells, itself counted among them, whose misfit
-    is as large or larger. Of cells of their kinds and their experiment, a share α at most has
-    p ≤ α on average, whatever the module is worth: a conformal p-value (Fontana, Zeni & Vantini
-    2023, doi:10.3150/21-BEJ1447). Another chemistry or tissue makes all cells fit worse, known
-    kinds, too: then compare the query's cells with each other, or first fit its batch
-    (``with_new_levels``).
+    is as large or larger. Among cells of their kinds and their experiment, on average at most a
+    share α has p ≤ α, however good or bad the module is: a conformal p-value (Fontana, Zeni &
+    Vantini 2023, doi:10.3150/21-BEJ1447). Another chemistry or tissue makes all cells fit worse,
+    those of known kinds included: then compare the query's cells with each other, or first fit its
+    batch (``with_new_levels``).
 
-    Genes are found by name. A gene that was not measured can't be filled without a loss: the
-    encoders see a 0 where there may have been counts. The misfit leaves such genes out, of
+    Genes are found by name. A gene that was not measured can't be filled in without a loss: the
+    encoders see a 0 where there may have been counts. The misfit leaves such genes out, for
     ``known`` as well, and divides the shares by the sum of those that were measured.
 
     Args:
         module: an ``NBVAE`` that knows its genes.
         adata: raw counts of the query.
-        known: cells that the module knows the kinds of, but was not trained on:
+        known: cells of the kinds that the module knows, but was not trained on:
             ``adata[trainer.held_out_cells]``.
         layer: the layer of ``adata`` that holds the counts; the module's own when left out.
         fill_missing: take 0 for each gene that ``adata`` lacks; else that is refused.
@@ -76,7 +77,7 @@ def map_query(
 
     Raises:
         CountsError, KeyError, TypeError: as in ``CellTable.of``.
-        ValueError: as there, for a level that the module doesn't know, too; the module knows no
+        ValueError: as there, also for a level that the module doesn't know; the module knows no
             genes by name; ``adata`` lacks some, without ``fill_missing``, or all; or there are
             fewer than 20 known cells.
 
@@ -97,7 +98,7 @@ def map_query(
             "out of the misfit; better, pass the table as it was before genes were chosen."
         )
     if fill_missing:
-        layer = layer if layer is not None else getattr(module, "layer", None)
+        layer = layer_of(module) if layer is None else layer
         adata, filled = with_genes(adata, genes, layer=layer)
         layer = "X"
     table = CellTable.of(adata, module, layer=layer)
@@ -147,7 +148,7 @@ def _misfit(
     misfits = []
     columns = torch.from_numpy(measured).to(device_of(module))
     with evaluating(module, seed=seed):
-        for m in table.minibatches(np.arange(table.n_cells), BATCH_SIZE, device_of(module)):
+        for m in minibatches_of(module, table):
             draws = [_misfit_of_draw(module, m, columns) for _ in range(n_samples)]
             misfits.append(torch.stack(draws).mean(dim=0).cpu().double().numpy())
     return np.concatenate(misfits)

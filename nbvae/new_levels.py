@@ -1,11 +1,11 @@
-"""A module for batches that it has not seen: their own weights are fitted, all others stay.
+"""A module for batches that it has not seen: their weights are fitted, all others stay.
 
 That is architectural surgery (scArches: Lotfollahi et al. 2022, doi:10.1038/s41587-021-01001-7).
 A level of a category has one column of weights in the first layer of the decoder, and, with
 dispersion per gene and batch, one of log θ. New columns are fitted to the cells of the new batch.
 All other weights stay to the last bit, and with them what the module says of the cells that it
-knew. So few numbers say little: a batch that differs from the known ones in its own way in each
-gene is explained in part.
+knew. So few numbers can say little: a batch that differs from the known ones in its own way in
+each gene is only partly explained.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from nbvae._messages import shown
-from nbvae.data.covariate import Category, Number, levels_of
 from nbvae.data.covariates import Covariates
 from nbvae.module.library import ModelledLibrary
 from nbvae.module.nbvae import NBVAE
@@ -47,7 +46,7 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     known = module.covariates
     if known is None or not known.categories:
         raise ValueError("This module was built without categories that could have new levels.")
-    columns = tuple(_with_levels_of(column, adata) for column in known.columns)
+    columns = tuple(column.with_levels_of(adata) for column in known.columns)
     if columns == known.columns:
         raise ValueError(
             f"obs has no level that is new to the module in {shown(known.keys)}: use it as it is."
@@ -67,17 +66,9 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
     return extended.requires_grad_(True)
 
 
-def _with_levels_of(column: Category | Number, adata: AnnData) -> Category | Number:
-    """Append the levels of these cells that are new, in alphabetical order."""
-    if isinstance(column, Number):
-        return column
-    new = [level for level in levels_of(adata, column.key) if level not in column.levels]
-    return Category(column.key, (*column.levels, *new))
-
-
 def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE:
     """Build the module with more covariates, each of its weights in its place."""
-    with torch.random.fork_rng():  # the first weights are drawn, and thrown away
+    with torch.random.fork_rng():  # the first weights are drawn and thrown away
         extended = type(module)(**arguments_of(module), covariates=covariates)
     extended.genes, extended.layer = module.genes, module.layer
     extended.to(module.dtype)
@@ -95,7 +86,7 @@ def _extended(module: NBVAE, known: Covariates, covariates: Covariates) -> NBVAE
 
 
 def _starts(known: Covariates, covariates: Covariates) -> Tensor:
-    """Say of which old columns each new one is the mean. (n_columns before, n_columns)."""
+    """Say which old columns each new one is the mean of. (n_columns before, n_columns)."""
     blocks = []
     for before, after in zip(known.columns, covariates.columns, strict=True):
         n, n_added = before.n_columns, after.n_columns - before.n_columns
@@ -120,7 +111,7 @@ def _freeze_all_but(
 
 
 def _only(moves: Tensor) -> Callable[[Tensor], Tensor]:
-    """Take the rest of a gradient away; what says which is copied to each device once."""
+    """Set the rest of a gradient to 0; the mask is copied to each device once."""
     on: dict[torch.device, Tensor] = {}
 
     def hook(grad: Tensor) -> Tensor:

@@ -5,14 +5,14 @@ are done wait for the last one in a loop that keeps their processors busy; where
 want them too, the last one waits for its turn while the others spin. A step has a hundred
 operations, and each of them may cost a turn.
 
-So the second thread wins little or loses much. On an idle machine with two cores it saves a sixth
+So a second thread gains little or loses much. On an idle machine with two cores it saves a sixth
 of a step of 128 cells × 765 genes, and less than a third of one of 128 × 2,000. On a busy one an
 epoch of the sample took nine to twelve times as long with two threads as with one
 (``python -m benchmarks.busy``), a step of 512 × 2,000 four times, and one of 1,024 × 20,000 still
-2.7. No minibatch was large enough for the second thread to be safe; hence the rule is one, at any
-size. It has two merits more: the number of threads decides in which order PyTorch adds, so that the
-last bits of a result follow from nothing but the data and the settings; and a machine with many
-cores can train as many models at once.
+2.7. No minibatch was large enough for the second thread to be safe; hence the rule: one, at any
+size. It has two further merits. The number of threads decides in which order PyTorch adds, so that
+with one the last bits of a result follow from nothing but the data and the settings; and a machine
+with many cores can train as many models at once.
 """
 
 import os
@@ -27,7 +27,7 @@ _chosen: ContextVar[int | None] = ContextVar("threads", default=None)  # by a bl
 
 @contextmanager
 def use_threads(number: int | None = None) -> Iterator[None]:
-    """Let PyTorch compute with so many threads inside the block; the caller's number comes back.
+    """Let PyTorch compute with this many threads inside the block, then as many as before.
 
     Args:
         number: how many; None leaves it to the block around this one, and where there is none, it

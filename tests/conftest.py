@@ -4,6 +4,7 @@
 says something about the seed.
 """
 
+import gc
 import os
 
 import numpy as np
@@ -20,6 +21,12 @@ torch.set_num_threads(1)  # the networks are tiny: more threads wait longer than
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=0, help="of what the tests draw (default 0)")
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: don't look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

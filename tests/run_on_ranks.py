@@ -1,12 +1,14 @@
-"""What each process of a test on several ranks runs: `python run_on_ranks.py OUT JSON`.
+"""What each process of a test on several ranks runs, with the environment that torchrun gives.
 
-It is started twice with the environment that torchrun gives, and writes what it ended with.
+`python run_on_ranks.py` takes orders, a line of JSON each. For each rank it forks itself, so that
+PyTorch is imported once; the rank writes what it said and what it ended with into a folder.
 """
 
+import gc
 import json
 import os
+import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from anndata import AnnData
 from nbvae import NBVAE, Trainer, open_store
 from nbvae.train.shared import SharedEpochs
 
-RANK = int(os.environ.get("RANK", "0"))
+PATIENCE = 300  # seconds: several ranks share a busy machine's processor
 
 
 def cells():
@@ -32,33 +34,51 @@ def cells():
 
 
 def main():
-    out, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
+    """Reply to an order with the process that was started, or with how it ended."""
+    torch.optim.Adam([torch.zeros(1)])  # the first one imports as much again as PyTorch itself
+    gc.freeze()  # else each fork would go through all of that when it ends
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "ended" in order:
+            _, status = os.waitpid(order["ended"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+        elif process := os.fork():
+            print(process, flush=True)
+        else:
+            return be_a_rank(Path(order["folder"]), order["environment"], order["asked"])
+
+
+def be_a_rank(folder, environment, asked):
+    """Train with others, and write what came of it; not for ever."""
+    signal.alarm(PATIENCE)
+    os.environ.update(environment)
+    rank = int(environment["RANK"])
+    os.dup2(os.open(folder / f"{rank}.err", os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
     adata = open_store(asked["store"]) if "store" in asked else cells()
-    if asked.get("other_cells_on") == RANK:
+    if asked.get("other_cells_on") == rank:
         adata = adata[:90].copy()
-    torch.manual_seed(RANK)  # each builds other weights: those of the first one count
+    torch.manual_seed(rank)  # each builds other weights: those of the first one count
     module = NBVAE(12, 2, n_hidden=16)
     module = module.double() if asked.get("doubles") else module
-    disturb(asked)
+    disturb(rank, asked)
     settings = {"batch_size": 16, "max_epochs": 4, "seed": 1, "device": "cpu", "threads": 1}
     trainer = Trainer(**settings | asked.get("settings", {}))
     history = trainer.fit(module, adata, checkpoint=asked.get("checkpoint"))
     content = {"weights": module.state_dict(), "stopped": trainer.stopped}
-    torch.save(content | {"history": history.to_numpy().tolist()}, out / f"{RANK}.pt")
+    torch.save(content | {"history": history.to_numpy().tolist()}, folder / f"{rank}.pt")
 
 
-def disturb(asked):
-    """Let one rank fail, or stop for good, in an epoch."""
+def disturb(rank, asked):
+    """Let one rank fail, or be killed, in the third epoch."""
     train = SharedEpochs.train
 
     def disturbed(self, *arguments):
-        if self.state.epoch == asked.get("in_epoch", 2):
-            if asked.get("fails") == RANK:
+        if self.state.epoch == 2:
+            if asked.get("fails") == rank:
                 raise OSError("the disk of this machine is gone")
-            if asked.get("waits") == RANK:
-                print("waiting to be killed", flush=True)
-                time.sleep(300)
-            if asked.get("breaks") == RANK:
+            if asked.get("is_killed") == rank:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if asked.get("breaks") == rank:
                 with torch.no_grad():
                     self.module.log_theta[0] = float("nan")
         return train(self, *arguments)

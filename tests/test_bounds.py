@@ -8,7 +8,8 @@ import torch
 from torch.distributions import NegativeBinomial, Normal
 
 from nbvae import NBVAE, CellTable, Covariates
-from nbvae.evaluation import BATCH_SIZE, elbo, importance_weighted_bound
+from nbvae.evaluation import elbo, importance_weighted_bound
+from nbvae.module.evaluating import BATCH_SIZE
 
 # Float32 on both sides: in each draw, sums of 12, 16 and 12 terms and ten functions.
 ROUNDING = 2 * 50 * torch.finfo(torch.float32).eps

@@ -1,24 +1,14 @@
 """What is accepted as raw counts, what is refused and in which words."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from anndata import AnnData
+from four_cells import COUNTS, annotated, refusal
 from scipy import sparse
 
+from nbvae.data import counts as counts_module
 from nbvae.data.counts import CountsError, count_matrix
-
-COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
-
-
-def annotated(matrix):
-    """An AnnData with names, so that a message can be checked for them."""
-    n_cells, n_genes = matrix.shape
-    return AnnData(
-        X=matrix,
-        obs=pd.DataFrame(index=[f"AAAC-{i}" for i in range(n_cells)]),
-        var=pd.DataFrame(index=["CD3D", "LYZ", "NKG7"][:n_genes]),
-    )
+from nbvae.data.datasets import read_counts
 
 
 def with_entry(value):
@@ -26,12 +16,6 @@ def with_entry(value):
     matrix = COUNTS.astype(np.float64)
     matrix[2, 1] = value
     return annotated(matrix)
-
-
-def refusal(adata, **options):
-    with pytest.raises(CountsError) as caught:
-        count_matrix(adata, **options)
-    return str(caught.value)
 
 
 # ---------------------------------------------------------------- accepted
@@ -48,6 +32,25 @@ def test_a_layer_is_enough():
     """Else an AnnData that keeps its counts in a layer and has no X could not be used."""
     adata = AnnData(X=None, shape=COUNTS.shape, layers={"counts": COUNTS})
     np.testing.assert_array_equal(count_matrix(adata, layer="counts").toarray(), COUNTS)
+
+
+def test_counts_that_need_no_change_are_not_copied():
+    """Else a table that fits into memory once would have to fit twice."""
+    adata = annotated(sparse.csr_matrix(COUNTS.astype(np.float32)))
+    assert np.shares_memory(count_matrix(adata).data, adata.X.data)
+
+
+def test_what_is_read_from_an_anndata_is_independent_of_it():
+    adata = annotated(sparse.csr_matrix(COUNTS.astype(np.float32)))
+    read_counts(adata).X.data[:] = 5
+    np.testing.assert_array_equal(adata.X.toarray(), COUNTS)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1, 2.5, 2**24])
+def test_a_wrong_value_is_found_in_any_piece(value, monkeypatch):
+    monkeypatch.setattr(counts_module, "AT_ONCE", 2)
+    complaint = refusal(with_entry(value))
+    assert "cell 'AAAC-2'" in complaint and "gene 'LYZ'" in complaint
 
 
 def test_a_view_of_some_cells():

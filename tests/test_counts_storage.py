@@ -2,33 +2,15 @@
 
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
-from anndata import AnnData
+from four_cells import COUNTS, annotated, refusal
 from scipy import sparse
 
-from nbvae.data.counts import CountsError, count_matrix
+from nbvae.data.counts import count_matrix
 from nbvae.data.minibatches import CellTable
 
-COUNTS = np.array([[3, 0, 1], [0, 2, 0], [1, 1, 7], [0, 0, 4]])
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 SPARSE = [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array]
-
-
-def annotated(matrix):
-    """An AnnData with names, so that a message can be checked for them."""
-    n_cells, n_genes = matrix.shape
-    return AnnData(
-        X=matrix,
-        obs=pd.DataFrame(index=[f"AAAC-{i}" for i in range(n_cells)]),
-        var=pd.DataFrame(index=["CD3D", "LYZ", "NKG7"][:n_genes]),
-    )
-
-
-def refusal(adata, **options):
-    with pytest.raises(CountsError) as caught:
-        count_matrix(adata, **options)
-    return str(caught.value)
 
 
 def by_rows(data, indices, indptr):

@@ -26,7 +26,7 @@ from scipy import sparse
 from nbvae.data import datasets, downloads
 from nbvae.data.counts import CountsError
 from nbvae.data.downloads import Remote
-from nbvae.data.readers import read_10x_archive
+from nbvae.data.tenx import read_10x_archive
 
 CELLS = [f"{a}{b}{c}CATG-1" for a in "ACGT" for b in "ACGT" for c in "ACGT"]
 GENES = 300

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.integrate
 import scipy.stats
 import torch
 from anndata import AnnData
@@ -11,9 +12,9 @@ from by_hand import by_hand, masks, shares_at, with_donors
 from nbvae.data.minibatches import CellTable
 from nbvae.differential.estimate import (
     Moments,
+    Side,
     as_normal,
     compared,
-    mean_and_variance,
     moderated,
     moments,
     side_of,
@@ -22,7 +23,6 @@ from nbvae.differential.estimate import (
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
 from nbvae.evaluation import evaluating
 from nbvae.expression import differential_expression
-from nbvae.module.outputs import GenerativeOutput
 
 GENES = list("ABCDE")
 C = 1e-4
@@ -62,24 +62,6 @@ def calls(found, delta=0.25):
 
 
 # ---------------------------------------------------------------- the pieces
-
-
-def test_mean_and_variance_are_those_of_the_likelihood():
-    """Else the width of an LFC is that of another distribution. Oracle: scipy's moments."""
-    mu, theta, lost = np.array([[0.3, 7.0]]), np.array([0.8, 3.0]), np.array([[0.3, 0.6]])
-    log_mu, log_theta = torch.from_numpy(mu).log(), torch.from_numpy(theta).log()
-    logits = torch.from_numpy(np.log(lost / (1 - lost)))
-    mean, variance = scipy.stats.nbinom.stats(theta, theta / (theta + mu), moments="mv")
-    second = (1 - lost) * (variance + mean**2)
-    expected = {
-        (None, None): (mu, mu),
-        (log_theta, None): (mean, variance),
-        (log_theta, logits): ((1 - lost) * mean, second - ((1 - lost) * mean) ** 2),
-    }
-    for (thetas, dropout), right in expected.items():
-        got = mean_and_variance(GenerativeOutput(log_mu, log_mu, thetas, dropout))
-        for value, wanted in zip(got, right, strict=True):
-            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6)
 
 
 def test_moments_are_integrals_over_cells_and_states(two_groups):
@@ -127,6 +109,91 @@ def test_student_is_as_surprising_as_the_normal_that_replaces_it():
     )
     assert (wider > sd).all()
     np.testing.assert_allclose(as_normal(estimate, sd, np.full(4, 1e12)), sd, rtol=1e-5)
+
+
+def test_replicates_count_alike():
+    """Else the largest donor would speak for all, or three would be no better than one."""
+    rng = np.random.default_rng(0)
+    parts = [
+        simulated(rng, np.array([0.2, 0.03]), np.array([0.25, 0.02]), n_cells, library)
+        for n_cells, library in ((5, 800), (60, 1000), (200, 3000))
+    ]
+    side, alone = side_of(parts), [side_of([part]) for part in parts]
+    raws = pd.DataFrame([part.counts / part.library for part in parts])
+    np.testing.assert_allclose(side.raw, raws.mean())
+    np.testing.assert_allclose((side.moved**2).sum(axis=0), raws.sem() ** 2)
+    assert (np.sign(side.moved) == np.sign(raws - raws.mean())).all(axis=None)
+    for name in ("scale", "expected", "raw"):
+        by_one = [getattr(one, name) for one in alone]
+        np.testing.assert_allclose(getattr(side, name), pd.DataFrame(by_one).mean())
+    for name in ("cells", "noise"):  # of a mean of three that are independent
+        by_one = [getattr(one, name) for one in alone]
+        np.testing.assert_allclose(getattr(side, name), pd.DataFrame(by_one).sum() / 9)
+    assert side.n_cells == 265 and (alone[0].moved == 0).all()
+
+
+def side(scale, *, raw=None, expected=None, cells=0.0, noise=0.0, n_cells=10**9):
+    """One gene of a group; where nothing else is said, model and counts agree."""
+    raw, expected = (scale if value is None else value for value in (raw, expected))
+    arrays = (np.array([float(value)]) for value in (scale, raw, expected, cells, noise))
+    return Side(*arrays, moved=np.zeros((1, 1)), n_cells=n_cells)
+
+
+def test_without_noise_of_counts_it_is_welchs_test():
+    """Else few cells would be believed like many. Oracle: scipy's, of the logs of the shares."""
+    c, n = 1e-3, (4, 9)
+    sides = side(0.02, cells=2e-6, n_cells=n[0]), side(0.01, cells=4e-7, n_cells=n[1])
+    found = compared(*sides, c)
+    logs, sds = [], []
+    for one, n_cells in zip(sides, n, strict=True):
+        share, step = one.scale[0] + c, 1e-6
+        logs.append(np.log2(share))
+        per_share = (np.log2(share + step) - np.log2(share - step)) / (2 * step)
+        sds.append(np.sqrt(n_cells * one.cells[0]) * per_share)
+    welch = scipy.stats.ttest_ind_from_stats(logs[0], sds[0], n[0], logs[1], sds[1], n[1], False)
+    assert found.lfc[0] == pytest.approx(logs[0] - logs[1])
+    assert 2 * scipy.stats.norm.sf(found.lfc / found.sd)[0] == pytest.approx(welch.pvalue)
+
+
+def test_the_noise_of_counts_adds_its_variance():
+    """Else what counts left to chance would not widen the LFC. Oracle: draws."""
+    c, noise = 1e-3, np.array([4e-8, 1e-8])
+    sides = [side(share, noise=tau) for share, tau in zip((0.0105, 0.01), noise, strict=True)]
+    draws = np.random.default_rng(0).normal([0.0105, 0.01], np.sqrt(noise), (200_000, 2))
+    logs = np.log2(draws + c)
+    assert compared(*sides, c).sd[0] == pytest.approx((logs[:, 0] - logs[:, 1]).std(), rel=0.01)
+
+
+def test_model_and_counts_meet_at_most_the_noise_away_from_the_counts():
+    """Else a model that is sure and wrong would overrule a thousand counts. By hand."""
+    raw, met = np.full((2, 1000), 0.04)  # the model is right about most genes
+    raw[:3], met[:3] = (0.0398, 0.03, 0.06), (0.0399, 0.031, 0.059)
+    nothing, flat = np.zeros(1000), np.ones(1000)
+    one = Side(0.05 * flat, raw, 0.04 * flat, nothing, 1e-6 * flat, nothing[None], 60)
+    other = Side(0.01 * flat, 0.01 * flat, 0.01 * flat, nothing, nothing, nothing[None], 60)
+    expected = np.log2(0.051 / 0.011) + np.log2((met + 1e-3) / 0.041)
+    np.testing.assert_allclose(compared(one, other, 1e-3).lfc, expected, atol=1e-5)
+
+
+def test_weight_and_noise_by_hand():
+    """Else one gene that the model has missed would decide for all, or for none."""
+    weight, kept = weight_and_noise(np.array([0.2, -0.2, 0.2]), np.ones(3))
+    assert (weight, kept) == pytest.approx((0.5, 0.99))
+    weight, kept = weight_and_noise(np.array([2.0, -2.0, 2.0, 8.0]), np.full(4, 4.0))
+    assert (weight, kept) == pytest.approx((1 / 4.75, 1 - 1 / 4.75))
+    weight, kept = weight_and_noise(np.array([1.0, 1.0, 1.0, 2.5]), np.ones(4))
+    assert (weight, kept) == pytest.approx((1 / 2.3125, 0.5675675), abs=1e-6)
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 10])
+def test_variances_that_scatter_by_chance_alone_are_all_the_typical_one(freedom):
+    """Else their mean logarithm, which chance lowers, would be taken for that of their truth."""
+    by_cells = np.array([0.5, 1.0, 2.0])
+    chi2 = scipy.stats.chi2(freedom)
+    mean_log = scipy.integrate.quad(lambda u: np.log(chi2.ppf(u) / freedom), 0, 1)[0]
+    variance, total = moderated(3 * by_cells, by_cells, freedom)
+    np.testing.assert_allclose(variance, 3 * by_cells / np.exp(mean_log), rtol=1e-4)
+    assert total == pytest.approx(1e6, rel=1e-4)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6, 0.9])

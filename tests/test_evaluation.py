@@ -10,7 +10,8 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from nbvae import NBVAE, CellTable, loss_of
-from nbvae.evaluation import BATCH_SIZE, add_latent, cluster_agreement, elbo, encode
+from nbvae.evaluation import add_latent, cluster_agreement, elbo, encode
+from nbvae.module.evaluating import BATCH_SIZE
 
 
 @pytest.fixture

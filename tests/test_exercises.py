@@ -17,7 +17,7 @@ from nbvae.teaching.exercises import CHECKS, FORMULAS
 from nbvae.teaching.exercises._check import Unexplained, diagnosis, exercise, undisturbed
 
 SEEDS = (0, 1, 2)
-TRAINS = "6.6"  # trains for seconds on the sample, whatever the seed
+TRAINS = "6.6"  # trains for seconds on the sample, whatever the seed: slow
 MIN_RIGHT, MIN_WRONG = 3, 5
 NONE_FOR_ONE_COORDINATE = (
     "it is averaged over",
@@ -46,8 +46,13 @@ def seeds_for(number):
     return SEEDS[:1] if number == TRAINS else SEEDS
 
 
+def tried(number, *values):
+    """Parameters of a test of an exercise."""
+    return pytest.param(number, *values, marks=[pytest.mark.slow] if number == TRAINS else [])
+
+
 @pytest.mark.parametrize(
-    ("number", "which"), [(n, i) for n, answers in RIGHT.items() for i in range(len(answers))]
+    ("number", "which"), [tried(n, i) for n, answers in RIGHT.items() for i in range(len(answers))]
 )
 def test_right_answers_pass_however_they_are_written(number, which, verdict):
     for seed in seeds_for(number):
@@ -55,7 +60,7 @@ def test_right_answers_pass_however_they_are_written(number, which, verdict):
         assert line.startswith(f"✓ Exercise {number}: "), f"seed {seed}: {line}"
 
 
-@pytest.mark.parametrize(("number", "answer", "words"), WRONG)
+@pytest.mark.parametrize(("number", "answer", "words"), [tried(*answer) for answer in WRONG])
 def test_a_wrong_answer_gets_its_diagnosis(number, answer, words):
     for seed in seeds_for(number):
         said = diagnosis(number, answer, seed=seed)

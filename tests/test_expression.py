@@ -9,13 +9,13 @@ import torch
 from by_hand import by_hand, shares_at, with_donors
 
 from nbvae import NBVAE, Covariates
-from nbvae.evaluation import BATCH_SIZE
 from nbvae.expression import (
     denoised,
     gene_correlation,
     likelihood_parameters,
     posterior_predictive,
 )
+from nbvae.module.evaluating import BATCH_SIZE
 
 # ---------------------------------------------------------------- denoised
 

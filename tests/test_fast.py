@@ -6,27 +6,13 @@ from functools import partial
 
 import pytest
 import torch
+from all_sizes import counts_and_parameters, plain
 from scipy import sparse
 from torch.distributions import NegativeBinomial
 
 from nbvae import NBVAE, Covariates, Minibatch, SparseBatch, log_counts_product, loss_of
-from nbvae.module.distributions import nb_log_prob
 from nbvae.module.fast import has_shortcut
 from nbvae.module.kernels import TABLED, nb_reconstruction
-
-
-def counts_and_parameters(dtype=torch.float64, *, theta=(-4.0, 4.0), n_cells=40, n_genes=30):
-    """Counts of all sizes, an empty cell, a gene that is never seen."""
-    generator = torch.Generator().manual_seed(1)
-    sizes = 10 ** (4 * torch.rand(n_cells, n_genes, generator=generator, dtype=torch.float64))
-    x = (sizes * torch.rand(n_cells, n_genes, generator=generator, dtype=torch.float64)).floor()
-    x *= torch.rand(n_cells, n_genes, generator=generator) < 0.5
-    x[:6, 0] = torch.tensor([0, 1, 2, TABLED - 1, TABLED, TABLED + 1])
-    x[7], x[:, 3] = 0, 0
-    logits = 4 * torch.randn(n_cells, n_genes, generator=generator, dtype=torch.float64)
-    low, high = theta
-    log_theta = 2.302585 * torch.linspace(low, high, n_genes, dtype=torch.float64)
-    return x.to(dtype), logits.to(dtype).requires_grad_(), log_theta.to(dtype).requires_grad_()
 
 
 def sparse_form(x):
@@ -40,11 +26,6 @@ def fast_step(module, x, *, covariates=None, **options):
 
 def fast(x, logits, log_theta):
     return nb_reconstruction(x, sparse_form(x), logits, log_theta)
-
-
-def plain(x, logits, log_theta):
-    log_mean = x.sum(-1, keepdim=True).log() + torch.log_softmax(logits, -1)
-    return -nb_log_prob(x, log_mean, log_theta).sum(-1)
 
 
 def gradients(function, arguments, upstream):

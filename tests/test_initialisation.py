@@ -114,6 +114,17 @@ def test_without_a_seed_the_callers_random_numbers_go_on(small):
     assert not torch.equal(first, second)
 
 
+def test_the_largest_seed_is_taken_and_is_one_of_its_own(small):
+    """Else the message would promise a seed that is refused."""
+    weights = [
+        NBVAE.for_counts(small, 2, seed=seed).mean_encoder.input_layer.weight
+        for seed in (2**63 - 1, 2**63 - 2)
+    ]
+    assert not torch.equal(*weights)
+    with pytest.raises(ValueError, match="at most 9223372036854775807, not 9223372036854775808"):
+        NBVAE.for_counts(small, 2, seed=2**63)
+
+
 @pytest.mark.parametrize("wrong", [-1, 2**63, 1.0, "0", True])
 def test_a_seed_that_pytorch_does_not_take_is_named(small, wrong):
     """Else the message would be about an overflow in C++."""

@@ -53,6 +53,14 @@ def test_the_prior_is_that_of_the_log_totals_of_each_batch(told):
     )
 
 
+def test_each_cell_starts_between_the_priors(told):
+    """Else q would have to find the totals first, at the speed limit of all weights."""
+    totals = [log_totals_of(told, level) for level in ("new", "old")]
+    mean, sd = (np.mean([getattr(t, name)() for t in totals]) for name in ("mean", "std"))
+    bias = built(told).library_encoder.output_layer.bias.detach()
+    np.testing.assert_allclose(bias, [mean, math.log(sd**2)], rtol=1e-5)
+
+
 @pytest.mark.parametrize("encode_covariates", [False, True])
 def test_the_loss_is_that_of_torch_and_scipy(told, encode_covariates):
     """Written out in log ℓ, with PyTorch's KL and scipy's NB. Float64."""

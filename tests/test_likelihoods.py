@@ -11,13 +11,13 @@ import pytest
 import scipy.stats
 import torch
 from anndata import AnnData
+from exact import each_exactly, exact_nb
 
 from nbvae import NBVAE, Trainer
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.outputs import GenerativeOutput
 
-DIGITS = 60
 MEANS = [1e-8, 1e-4, 0.01, 0.7, 1.0, 30.0, 1e3, 1e6]
 THETAS = [0.01, 0.5, 10.0, 1e4]
 COUNTS = [0, 1, 2, 7, 16, 17, 100, 10_000, 1_000_000]
@@ -30,26 +30,8 @@ def grid(dtype, *axes):
     return [column.to(dtype) for column in points.T]
 
 
-def each_exactly(function, *tensors):
-    """Apply a function of mpmath numbers to each row of some tensors."""
-    with mpmath.workdps(DIGITS):
-        rows = zip(*(tensor.tolist() for tensor in tensors), strict=True)
-        return np.array([float(function(*map(mpmath.mpf, row))) for row in rows])
-
-
 def exact_poisson(x, log_mean):
     return x * log_mean - mpmath.exp(log_mean) - mpmath.loggamma(x + 1)
-
-
-def exact_nb(x, log_mean, log_theta):
-    mean, theta = mpmath.exp(log_mean), mpmath.exp(log_theta)
-    return (
-        mpmath.loggamma(x + theta)
-        - mpmath.loggamma(theta)
-        - mpmath.loggamma(x + 1)
-        + theta * mpmath.log(theta / (theta + mean))
-        + x * mpmath.log(mean / (theta + mean))
-    )
 
 
 def exact_zinb(x, log_mean, log_theta, dropout_logits):
@@ -386,3 +368,27 @@ def test_each_likelihood_wins_on_its_own_data(scores):
     assert gain("nb", "poisson") > 20
     assert gain("zinb", "poisson") > 20
     assert gain("zinb", "nb") > 5 * error("zinb", "nb")
+
+
+# ---------------------------------------------------------------- mean and variance
+
+
+def test_mean_and_variance_are_those_of_the_likelihood():
+    """Else the width of an LFC would be that of another distribution. Oracle: scipy's moments."""
+    mu, theta, lost = np.array([[0.3, 7.0]]), np.array([0.8, 3.0]), np.array([[0.3, 0.6]])
+    log_mu, log_theta = torch.from_numpy(mu).log(), torch.from_numpy(theta).log()
+    logits = torch.from_numpy(np.log(lost / (1 - lost)))
+    mean, variance = scipy.stats.nbinom.stats(theta, theta / (theta + mu), moments="mv")
+    second = (1 - lost) * (variance + mean**2)
+    expected = {
+        "poisson": (mu, mu),
+        "nb": (mean, variance),
+        "zinb": ((1 - lost) * mean, second - ((1 - lost) * mean) ** 2),
+    }
+    assert expected.keys() == LIKELIHOODS.keys()
+    for name, right in expected.items():
+        has_theta, has_dropout = LIKELIHOODS[name][-2:]
+        given = log_theta if has_theta else None, logits if has_dropout else None
+        got = LIKELIHOODS[name].mean_and_variance(GenerativeOutput(log_mu, log_mu, *given))
+        for value, wanted in zip(got, right, strict=True):
+            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6)

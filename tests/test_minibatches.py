@@ -27,6 +27,13 @@ def test_minibatches_cover_the_cells_once_in_order(batch_size, sizes):
     )
 
 
+def test_the_library_of_cells_is_their_total_or_their_size_factor():
+    """Else what is computed without a minibatch would scale with something else."""
+    rows, sizes = np.array([2, 0, 2]), np.array([[0.5], [2], [8], [1]], dtype=np.float32)
+    np.testing.assert_array_equal(TABLE.library(rows), [9, 4, 9])
+    np.testing.assert_array_equal(TABLE._replace(size_factors=sizes).library(rows), [8, 0.5, 8])
+
+
 def test_cells_may_come_twice():
     """Else groups of cells could not be drawn with replacement."""
     (minibatch,) = TABLE.minibatches(np.array([2, 0, 2]), 5)

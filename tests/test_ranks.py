@@ -22,45 +22,55 @@ from nbvae.train.settings import TrainerSettings
 from nbvae.train.shared import SharedEpochs
 from nbvae.train.state import TrainingState
 
-PATIENCE = 300  # seconds: two processes import PyTorch on a busy machine, and compute for one
-SCRIPT = Path(run_on_ranks.__file__)
 
+class Ranks:
+    """Starts ranks, through a process that has imported what they need."""
 
-def start(folder, n_ranks, **asked):
-    """Start the script on so many ranks, as torchrun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = {"WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    told["PYTHONPATH"] = str(Path(nbvae.__file__).parents[1])  # the package that is tested
-    folder.mkdir(exist_ok=True)
-    return [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder), json.dumps(asked)],
-            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+    def __init__(self):
+        path = {"PYTHONPATH": str(Path(nbvae.__file__).parents[1])}  # the package that is tested
+        self.server = subprocess.Popen(
+            [sys.executable, run_on_ranks.__file__],
+            env=os.environ | path,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(n_ranks)
-    ]
+
+    def order(self, **order):
+        print(json.dumps(order), file=self.server.stdin, flush=True)
+        return int(self.server.stdout.readline())
+
+    def end_of(self, folder, n_ranks, **asked):
+        """Run ranks as torchrun would: their exit codes, and what they said of errors."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        told = {"WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        folder.mkdir(exist_ok=True)
+        processes = [
+            self.order(
+                folder=str(folder),
+                environment=told | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                asked=asked,
+            )
+            for rank in range(n_ranks)
+        ]
+        codes = [self.order(ended=process) for process in processes]
+        return codes, [(folder / f"{rank}.err").read_text() for rank in range(n_ranks)]
+
+    def result(self, folder, n_ranks, **asked):
+        """Run to the end: what each rank ended with."""
+        codes, said = self.end_of(folder, n_ranks, **asked)
+        assert codes == [0] * n_ranks, said
+        return [torch.load(folder / f"{rank}.pt") for rank in range(n_ranks)]
 
 
-def ended(processes):
-    """Wait for all of them, but not for ever: their exit codes and what they said of errors."""
-    try:
-        said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [process.returncode for process in processes], said
-
-
-def result(folder, n_ranks, **asked):
-    """Run to the end: what each rank ended with."""
-    codes, said = ended(start(folder, n_ranks, **asked))
-    assert codes == [0] * n_ranks, said
-    return [torch.load(folder / f"{rank}.pt") for rank in range(n_ranks)]
+@pytest.fixture(scope="module")
+def run():
+    ranks = Ranks()
+    with ranks.server:
+        yield ranks
+        ranks.server.stdin.close()
 
 
 def same(one, other):
@@ -68,22 +78,22 @@ def same(one, other):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(run, tmp_path_factory):
     """What one process ends with, in doubles."""
-    return result(tmp_path_factory.mktemp("alone"), 1, doubles=True)[0]
+    return run.result(tmp_path_factory.mktemp("alone"), 1, doubles=True)[0]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(run, tmp_path_factory):
     """What two processes end with."""
-    return result(tmp_path_factory.mktemp("undisturbed"), 2)
+    return run.result(tmp_path_factory.mktemp("undisturbed"), 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", [2, 3])
-def test_more_ranks_end_where_one_does(alone, tmp_path, n_ranks):
+def test_more_ranks_end_where_one_does(run, alone, tmp_path, n_ranks):
     """Else a result would depend on the machine: 4 epochs, uneven parts, float64."""
-    together = result(tmp_path / "together", n_ranks, doubles=True)
+    together = run.result(tmp_path / "together", n_ranks, doubles=True)
     for one in together:
         assert same(one["weights"], together[0]["weights"])
         for name, weights in alone["weights"].items():
@@ -92,11 +102,11 @@ def test_more_ranks_end_where_one_does(alone, tmp_path, n_ranks):
 
 
 @pytest.mark.slow
-def test_ranks_read_one_store(tmp_path):
+def test_ranks_read_one_store(run, tmp_path):
     """Else a store would need one process."""
     store = str(write_store(tmp_path / "cells.zarr", run_on_ranks.cells()).path)
     asked = {"store": store, "doubles": True}
-    one, *two = [*result(tmp_path / "1", 1, **asked), *result(tmp_path / "2", 2, **asked)]
+    one, *two = [*run.result(tmp_path / "1", 1, **asked), *run.result(tmp_path / "2", 2, **asked)]
     for name, weights in one["weights"].items():
         for other in two:
             torch.testing.assert_close(other["weights"][name], weights, rtol=1e-9, atol=1e-10)
@@ -104,16 +114,16 @@ def test_ranks_read_one_store(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_rank_ends_the_others_and_a_new_start_ends_the_same(undisturbed, tmp_path, killed):
+def test_a_killed_rank_ends_the_others_and_a_new_start_ends_the_same(
+    run, undisturbed, tmp_path, killed
+):
     """Else hours would be lost with one machine, or the others would wait for it for ever."""
     checkpoint = str(tmp_path / "run.pt")
-    processes = start(tmp_path / "first", 2, waits=killed, checkpoint=checkpoint)
-    assert processes[killed].stdout.readline() == "waiting to be killed\n"
-    os.kill(processes[killed].pid, signal.SIGKILL)
-    codes, said = ended(processes)
-    assert codes[1 - killed] not in (0, None)
+    codes, said = run.end_of(tmp_path / "first", 2, is_killed=killed, checkpoint=checkpoint)
+    assert codes[killed] == -signal.SIGKILL
+    assert codes[1 - killed] > 0
     assert "Another process of this run has ended" in said[1 - killed]
-    again = result(tmp_path / "again", 2, checkpoint=checkpoint)
+    again = run.result(tmp_path / "again", 2, checkpoint=checkpoint)
     for one in again:
         assert same(one["weights"], undisturbed[0]["weights"])
         assert one["history"] == undisturbed[0]["history"]
@@ -121,36 +131,36 @@ def test_a_killed_rank_ends_the_others_and_a_new_start_ends_the_same(undisturbed
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [0, 1])
-def test_an_error_of_one_rank_ends_all(tmp_path, fails):
+def test_an_error_of_one_rank_ends_all(run, tmp_path, fails):
     """Else the others would wait for one that has given up."""
-    codes, said = ended(start(tmp_path / "run", 2, fails=fails))
-    assert all(code not in (0, None) for code in codes)
+    codes, said = run.end_of(tmp_path / "run", 2, fails=fails)
+    assert min(codes) > 0
     assert "OSError: the disk of this machine is gone" in said[fails]
     assert "RankError: Another process of this run has ended" in said[1 - fails]
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_on_one_rank_is_said_by_all(tmp_path):
+def test_a_loss_that_is_not_finite_on_one_rank_is_said_by_all(run, tmp_path):
     """Else one rank would stop and the other add up NaN."""
-    codes, said = ended(start(tmp_path / "run", 2, breaks=1))
-    assert all(code not in (0, None) for code in codes)
+    codes, said = run.end_of(tmp_path / "run", 2, breaks=1)
+    assert min(codes) > 0
     for words in said:
         assert "TrainingDivergedError: In epoch 3, minibatch 1, the reconstruction became" in words
 
 
 @pytest.mark.slow
-def test_ranks_with_other_cells_are_told(tmp_path):
+def test_ranks_with_other_cells_are_told(run, tmp_path):
     """Else two data sets would be trained on as one."""
-    codes, said = ended(start(tmp_path / "run", 2, other_cells_on=1))
-    assert all(code not in (0, None) for code in codes)
+    codes, said = run.end_of(tmp_path / "run", 2, other_cells_on=1)
+    assert min(codes) > 0
     assert all("differ in the cells that are held out" in words for words in said)
 
 
 @pytest.mark.slow
-def test_all_ranks_stop_early_together(tmp_path):
+def test_all_ranks_stop_early_together(run, tmp_path):
     """Else one would wait in an epoch that the others leave out."""
     settings = {"max_epochs": 40, "patience": 2, "learning_rate": 0.1, "schedule": "constant"}
-    one, other = result(tmp_path / "run", 2, settings=settings)
+    one, other = run.result(tmp_path / "run", 2, settings=settings)
     assert one["stopped"] == other["stopped"] == "patience"
     assert len(one["history"]) == len(other["history"]) < 40
 

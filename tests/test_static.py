@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from all_sizes import counts_and_parameters, plain
 from scipy import sparse
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbvae import NBVAE, Covariates, Minibatch, loss_of
 from nbvae.module import distributions
-from nbvae.module.distributions import nb_log_prob
 from nbvae.module.fast import is_unchanged
 from nbvae.module.kernels import TABLED
 from nbvae.module.static import static_loss, static_nb_reconstruction, sums_below
@@ -26,24 +26,6 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(distributions, "SEARCHED_ON", ())
 
 
-def counts_and_parameters(theta=(-4.0, 4.0), n_cells=40, n_genes=30):
-    """Counts of all sizes, an empty cell, a gene that is never seen. Float64."""
-    generator = torch.Generator().manual_seed(1)
-    sizes = 10 ** (4 * torch.rand(n_cells, n_genes, generator=generator, dtype=torch.float64))
-    x = (sizes * torch.rand(n_cells, n_genes, generator=generator, dtype=torch.float64)).floor()
-    x *= torch.rand(n_cells, n_genes, generator=generator) < 0.5
-    x[:6, 0] = torch.tensor([0, 1, 2, TABLED - 1, TABLED, TABLED + 1])
-    x[7], x[:, 3] = 0, 0
-    logits = 4 * torch.randn(n_cells, n_genes, generator=generator, dtype=torch.float64)
-    log_theta = 2.302585 * torch.linspace(*theta, n_genes, dtype=torch.float64)
-    return x, logits.requires_grad_(), log_theta.requires_grad_()
-
-
-def plain(x, logits, log_theta):
-    log_mean = x.sum(-1, keepdim=True).log() + torch.log_softmax(logits, -1)
-    return -nb_log_prob(x, log_mean, log_theta).sum(-1)
-
-
 def close(ours, expected, digits=10):
     scale = expected.abs().max().item()
     torch.testing.assert_close(ours, expected, rtol=10**-digits, atol=scale * 10**-digits)
@@ -52,7 +34,7 @@ def close(ours, expected, digits=10):
 @pytest.mark.parametrize("theta", [(-4, 4), (4, 8), (-8, -4)])
 def test_the_static_reconstruction_is_the_plain_one(theta):
     """Else a GPU would train another model; each cell has a weight of its own here."""
-    arguments = counts_and_parameters(theta)
+    arguments = counts_and_parameters(theta=theta)
     upstream = torch.linspace(-1, 2, 40, dtype=torch.float64)
     results = []
     for function in (static_nb_reconstruction, plain):
@@ -92,7 +74,7 @@ def test_of_a_count_of_0_there_is_nothing():
 
 def test_float32_is_as_good_as_the_form_of_the_cpu():
     """Else a GPU would train on noise that a CPU does not have. Real sizes of counts and θ."""
-    x, logits, log_theta = counts_and_parameters((-2, 4))
+    x, logits, log_theta = counts_and_parameters(theta=(-2, 4))
     upstream = torch.ones(40, dtype=torch.float64)
 
     def results(function, dtype):

@@ -40,9 +40,18 @@ def small_blocks(monkeypatch):
     )
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Where the small store is written, once for all tests."""
+    return tmp_path_factory.mktemp("written") / "cells.zarr"
+
+
 @pytest.fixture
-def store(small, tmp_path):
-    return write_store(tmp_path / "cells.zarr", small)
+def store(small, written, tmp_path):
+    """A copy, so that a test may change it."""
+    if not written.exists():
+        write_store(written, small)
+    return open_store(shutil.copytree(written, tmp_path / "cells.zarr"))
 
 
 def model(adata, **arguments):

@@ -1,6 +1,7 @@
 """The plan of the package: who may import whom, and one public face."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,23 +10,18 @@ import nbvae
 
 PACKAGE = Path(nbvae.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-MAY_IMPORT = {  # a room, and the rooms it may look into besides itself
-    "_messages": set(),
-    "files": set(),
-    "threads": set(),
-    "_arguments": {"_messages"},
-    "data": {"_arguments", "_messages"},
-    "module": {"_arguments", "_messages", "files", "data"},
-    "evaluation": {"_arguments", "threads", "data", "module"},
-    "conversion": {"_arguments", "_messages", "data", "module"},
-    "decoding": {"_arguments", "_messages", "data", "module"},
-    "differential": {"_arguments", "_messages", "data", "module", "evaluation", "decoding"},
-    "expression": {"_arguments", "data", "evaluation", "module", "decoding", "differential"},
-    "mapping": {"_arguments", "_messages", "data", "module", "evaluation"},
-    "new_levels": {"_messages", "data", "module", "train"},
-    "train": {"_arguments", "files", "threads", "data", "module", "evaluation"},
-    "teaching": {"the face"},
-}
+LAYERS = (  # a room imports from those below, never from one beside it: CONTRIBUTING.md
+    {"_messages", "files", "threads"},
+    {"_arguments"},
+    {"data"},
+    {"module"},
+    {"train", "evaluation", "differential", "conversion"},
+    {"expression", "mapping", "new_levels"},
+    {"the face"},
+    {"teaching"},
+)
+HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
+ONLY_FACE = "teaching"
 
 
 def room_of(name):
@@ -48,14 +44,42 @@ def name_of(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_have_one_direction(path):
+def test_imports_go_down(path):
     """Else a file could only be understood together with those that build on it."""
     room = room_of(name_of(path))
-    if room == "the face":
-        assert "teaching" not in {room_of(name) for name in imports_of(path)}
-        return
     others = {room_of(name) for name in imports_of(path)} - {room}
-    assert others <= MAY_IMPORT[room]
+    assert [other for other in others if HEIGHT[other] >= HEIGHT[room]] == []
+    if room == ONLY_FACE:
+        assert others <= {"the face"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_stand_at_the_top(path):
+    """Else a climb could hide in a function until it is called."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {node for top in tree.body for node in ast.walk(top) if node is not top}
+    hidden = [node for node in inside if isinstance(node, ast.ImportFrom) and node.module]
+    assert [node.module for node in hidden if node.module.startswith("nbvae")] == []
+
+
+def test_contributors_read_the_layers_that_hold():
+    """CONTRIBUTING.md draws them from the top down, a line each."""
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawing = text.partition("```text\n")[2].partition("```")[0].splitlines()
+    drawn = [set(re.findall(r"[a-z_]+", line.partition("  ")[0])) for line in drawing]
+    names = {"the face": "__init__"}
+    assert drawn == [{names.get(room, room) for room in layer} for layer in reversed(LAYERS)]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_named_files_are_there(page):
+    """Else a contributor would be sent to a file that was moved."""
+    root = PACKAGE.parent
+    names = re.findall(r"`([\w/*.]+\.py)`", (root / page).read_text(encoding="utf-8"))
+    assert len(names) > 20
+    places = (root, PACKAGE, root / "tests")
+    gone = [name for name in names if not any(any(place.glob(name)) for place in places)]
+    assert [name for name in gone if not any(PACKAGE.rglob(name))] == []
 
 
 def test_no_circles():
@@ -81,6 +105,20 @@ def test_files_are_small():
     """Else one idea a file would be a saying."""
     lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {name: n for name, n in lines.items() if n > 340} == {}
+
+
+def test_the_readme_says_what_each_file_is():
+    """In its table; a folder stands for what it holds."""
+    named, room = set(), ""
+    for line in (PACKAGE.parent / "README.md").read_text(encoding="utf-8").splitlines():
+        if not (cells := re.match(r"\| (`nbvae/\S*`)? ?\| (`.*?`) \|", line)):
+            continue
+        room = cells[1].strip("`").removeprefix("nbvae/") if cells[1] else room
+        named |= {room + name for name in re.findall(r"`(.*?)`", cells[2])}
+    files = {str(path.relative_to(PACKAGE)) for path in FILES if path.name != "__init__.py"}
+    folders = tuple(name for name in named if name.endswith("/"))
+    assert {file for file in files if not file.startswith(folders)} == named - set(folders)
+    assert folders and all((PACKAGE / folder).is_dir() for folder in folders)
 
 
 def test_every_public_name_is_there():

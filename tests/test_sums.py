@@ -1,8 +1,11 @@
 """The sums that a module starts from: the same in one piece as in many."""
 
+import tracemalloc
+
 import numpy as np
 from scipy import sparse
 
+from nbvae.data import sums as module
 from nbvae.data.sums import GeneSums
 
 
@@ -31,3 +34,23 @@ def test_pieces_add_up_to_the_whole_without_rounding(seed):
     whole, added = GeneSums.of(matrix), pieces[2].plus(pieces[0]).plus(pieces[1])
     for one, other in zip(whole, added, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_long_table_is_summed_in_parts(seed, monkeypatch):
+    matrix, library = counts(seed), np.arange(1.0, 201.0)
+    whole = GeneSums.of(matrix), GeneSums.of(matrix, library)
+    monkeypatch.setattr(module, "AT_ONCE", 64)
+    for one, other in zip(whole, (GeneSums.of(matrix), GeneSums.of(matrix, library)), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_summing_takes_little_memory(monkeypatch):
+    """Else a table that fits into memory would not fit beside its sums."""
+    matrix = sparse.random(40_000, 50, density=0.5, format="csr", dtype=np.float32)
+    monkeypatch.setattr(module, "AT_ONCE", 1000)
+    tracemalloc.start()
+    GeneSums.of(matrix)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < matrix.data.nbytes / 2

@@ -10,7 +10,8 @@ changing NumPy is of no use. What code that means to deceive can still do:
 
 - reply to the check's questions from a list: a check asks the same questions each time;
 - where an answer can't be judged apart (the column `judged` says "together"), change what the check
-  sees in a way that leaves no trace;
+  sees and put it back, or write the verdict in its stead;
+- use a fault of NumPy, pandas or the system;
 - where the machine lacks what `fence.py` asks for, do what you can do: read the other answers, end
   the run. The command says so before it starts.
 
@@ -21,7 +22,7 @@ import argparse
 import csv
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,13 @@ SECONDS = 60  # that an answer may take
 LONGEST = 300  # characters of what is said
 SOLVED = "✓"
 GRADIENTS = ("4.5",)  # a right answer may differentiate the check's function: judged together
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs what begins with these
+# What an answer may know of the environment: how to compute, and no secret.
+HANDED_ON = re.compile(
+    r"PATH|HOME|LANG|TZ|VIRTUAL_ENV|"
+    r"(LC|XDG|PYTHON|LD_LIBRARY|DYLD|OMP|MKL|OPENBLAS|ATEN|DNNL|ONEDNN|NUMBA|NBVAE).*"
+)
+# A spreadsheet runs what begins so; with other settings, a cell begins at a semicolon, too.
+FORMULA = re.compile(r"(?:^|;)\s*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 NOT_HANDED_IN = "the task was not handed in"
 
 
@@ -112,7 +119,7 @@ def _of_chapter(chapter: "Chapter", found: list[Notebook], worked: Worked) -> It
 
 
 def _grade(who: str, number: str, verdict: dict[str, Any]) -> Grade:
-    said = " ".join(verdict["said"].split())
+    said = " ".join(_printable(verdict["said"]).split())
     said = said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
     solved = bool(verdict.get("solved"))
     if said.startswith(SOLVED) and not solved:  # an error that looks like praise
@@ -172,8 +179,11 @@ class Chapter:
     def __enter__(self) -> "Chapter":
         """Start the process."""
         self.folder = Path(tempfile.mkdtemp(prefix="nbvae-grade-"))
-        environment = {"OMP_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"} | os.environ
+        environment = {"OMP_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"} | {
+            name: value for name, value in os.environ.items() if HANDED_ON.fullmatch(name)
+        }
         environment |= {"PYTHONPATH": str(self.folder), "MPLBACKEND": "agg"}
+        environment |= {"IPYTHONDIR": str(self.folder / "ipython")}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tools" / "judge.py")],
             cwd=self.project.write(self.folder),
@@ -189,7 +199,7 @@ class Chapter:
         """End it."""
         self.process.kill()
         self.process.communicate()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        fence.remove(self.folder)
 
     def reach(self, exercise: student.Exercise) -> None:
         """Run the chapter up to an exercise, and see how that can be judged: its own answer is."""
@@ -221,9 +231,10 @@ class Chapter:
         self, exercise: student.Exercise, cells: Sequence[str], earlier: Sequence[str] = ()
     ) -> dict[str, Any]:
         """Judge some cells; if they end the process, the chapter is run again for the others."""
+        answer = self.folder / "answer.json"
+        answer.write_text(json.dumps([[*earlier], [*cells]]), encoding="utf-8")
         case = {
-            "earlier": list(earlier),
-            "cells": list(cells),
+            "answer": str(answer),
             "check": exercise.check.source,
             "number": exercise.number,
             "name": student.name_of_answer(exercise),
@@ -272,7 +283,7 @@ def summary(found: Iterable[Grade]) -> Iterator[str]:
 def row(grade: Grade) -> list[str]:
     """Return a grade as it stands in the table: no formula, no character that can't be stored."""
     texts = [grade.student, grade.exercise, str(int(grade.solved)), grade.said, grade.judged]
-    return [f"'{text}" if text.startswith(FORMULA) else text for text in map(_printable, texts)]
+    return [FORMULA.sub(r"\g<0>'", _printable(text)) for text in texts]
 
 
 def _printable(text: str) -> str:
@@ -296,7 +307,7 @@ def write(found: Iterable[Grade], path: Path) -> None:
     """Write a table whole or not at all; one that is there already is kept under another name."""
     draft = path.with_name(f".{path.name}.part")
     with draft.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
+        table = csv.writer(file, quoting=csv.QUOTE_ALL)
         table.writerow(Grade._fields)
         table.writerows(map(row, found))
     if path.exists() and path.read_bytes() != draft.read_bytes():
@@ -314,21 +325,29 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.handed_in.is_dir():
         print(f"There is no folder {options.handed_in}", file=sys.stderr)
         return 1
+    if options.out.is_dir() or not os.access(options.out.parent, os.W_OK):
+        print(f"No table can be written to {options.out}; name another with --out", file=sys.stderr)
+        return 1
     for lack in fence.missing():
         print(f"On this machine {lack}", file=sys.stderr)
     found: list[Grade] = []
+    trouble: BaseException | None = None
     try:
         for grade in grades(options.handed_in):
             found.append(grade)
-    except KeyboardInterrupt:
-        print("Interrupted; the table holds what was judged until now", file=sys.stderr)
-    if not found:
+    except (Exception, KeyboardInterrupt) as error:
+        trouble = error
+    if found:
+        found = in_order(found)
+        write(found, options.out)
+        print(*summary(found), f"All of it is in {options.out}", sep="\n")
+    elif not trouble:
         print(f"{options.handed_in} holds no notebook", file=sys.stderr)
-        return 1
-    found = in_order(found)
-    write(found, options.out)
-    print(*summary(found), f"All of it is in {options.out}", sep="\n")
-    return 0
+    if isinstance(trouble, Exception):
+        raise trouble
+    if trouble:
+        print("Interrupted; the table holds what was judged until now", file=sys.stderr)
+    return int(not found)
 
 
 if __name__ == "__main__":

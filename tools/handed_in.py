@@ -6,7 +6,6 @@ and Moodle without folders give it. An exercise is found by the number in its ta
 the identifiers of its cells, so a notebook may have any name.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -18,10 +17,13 @@ import student
 from nbformat import NotebookNode
 
 LARGEST = 100 * 2**20  # bytes of a notebook
+MOST = 5_000  # cells of a notebook; a chapter has less than 200
+DEEPEST = 30  # folders in folders
 VERSIONS = 3  # of a student's notebook that are looked at, the newest first
 HEADING = re.compile(r"^#{1,6}[ \t]+Exercise[ \t]+(\d+\.\d+)\b", re.MULTILINE | re.IGNORECASE)
-MOODLE = re.compile(r"(.+?)_\d+_assignsubmission_")
-CANVAS = re.compile(r"(.+?)(?:_LATE)?_\d{2,}_\d{2,}_")
+MOODLE = re.compile(r"(.+?)_(\d+)_assignsubmission_")
+CANVAS = re.compile(r"(.+?)(?:_LATE)?_(\d{2,})_\d{2,}_")
+COPY = re.compile(r"copy( \(?\d+\)?)?( of)?|kopie( von)?|copie de|copia de", re.IGNORECASE)
 LEFT_BEHIND = ("__MACOSX", "__pycache__", "node_modules", "site-packages")
 
 
@@ -105,8 +107,9 @@ def read_all(folder: Path, worked: Worked) -> tuple[list[Notebook], list[Unread]
     """
     folder = _top(folder)
     notebooks, unread = [], []
+    names = Names(folder, worked)
     for path in _files(folder):
-        who = name_of(path.relative_to(folder), worked)
+        who = names.of(path)
         try:
             notebook = read(who, path, folder, worked)
         except Exception as error:  # whatever can be wrong with a file
@@ -116,7 +119,8 @@ def read_all(folder: Path, worked: Worked) -> tuple[list[Notebook], list[Unread]
             notebooks.append(notebook)
         else:
             unread.append(Unread(who, path.name, "no chapter has this name"))
-    unread += _empty_handed(folder, {n.student for n in notebooks} | {u.student for u in unread})
+    known = {n.student for n in notebooks} | {u.student for u in unread}
+    unread += _empty_handed(folder, names, known)
     return sorted(notebooks, key=lambda n: (-n.modified, str(n.path))), unread
 
 
@@ -135,7 +139,9 @@ def read(who: str, path: Path, folder: Path, worked: Worked) -> Notebook:
     status = path.stat()
     if status.st_size > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MB")
-    cells = list(_cells(json.loads(path.read_text(encoding="utf-8-sig", errors="strict"))))
+    cells = list(_cells(json.loads(path.read_bytes())))
+    if len(cells) > MOST:
+        raise ValueError(f"more than {MOST} cells")
     return Notebook(who, path, status.st_mtime, answers_in(cells, worked))
 
 
@@ -150,7 +156,8 @@ def answers_in(cells: list[Cell], worked: Worked) -> dict[str, list[Answer]]:
         if here and (here != number or not cell.is_code):
             number, checked = here, False
             current = Answer([], [], list(earlier))
-            found.setdefault(here, []).append(current)
+            if len(found.setdefault(here, [])) < VERSIONS:
+                found[here].append(current)
         if not cell.is_code:
             if not here and cell.source and cell.source in worked.others:
                 number, current = None, None  # the next section of the book
@@ -164,19 +171,45 @@ def answers_in(cells: list[Cell], worked: Worked) -> dict[str, list[Answer]]:
     return found
 
 
-def name_of(path: Path, worked: Worked) -> str:
-    """Return whose a file is, by its path below the folder of the class."""
-    first = path.parts[0]
-    if match := MOODLE.match(first) or (len(path.parts) == 1 and CANVAS.match(first)):
-        return match[1]
-    if len(path.parts) > 1:
-        return first
-    chapter = worked.named_like(path)
-    rest = path.stem
-    if chapter:
-        words = re.escape(chapter.stem).replace("_", "[_ -]")
-        rest = re.sub(rf"{words}.*", "", rest, flags=re.IGNORECASE)
-    return rest.strip(" _-.") or path.name
+class Names:
+    """Whose is what, in the folder of a class.
+
+    Two students may have the same name, and where names are hidden all are called "Participant":
+    the number that Moodle and Canvas give each tells them apart.
+
+    Args:
+        folder: of the class.
+        worked: the book's exercises.
+
+    """
+
+    def __init__(self, folder: Path, worked: Worked) -> None:
+        self.folder, self.worked = folder, worked
+        matches = [match for path in folder.iterdir() if (match := _numbered(path))]
+        numbers: dict[str, set[str]] = {}
+        for match in matches:
+            numbers.setdefault(match[1], set()).add(match[2])
+        self.shared = {name for name, of in numbers.items() if len(of) > 1}
+
+    def of(self, path: Path) -> str:
+        """Return whose a file or a folder is."""
+        first = self.folder / path.relative_to(self.folder).parts[0]
+        if match := _numbered(first):
+            return f"{match[1]} {match[2]}" if match[1] in self.shared else match[1]
+        if first != path or path.is_dir():
+            return first.name
+        chapter = self.worked.named_like(path)
+        rest = path.stem
+        if chapter:
+            words = re.escape(chapter.stem).replace("_", "[_ -]")
+            rest = re.sub(rf"{words}.*", "", rest, flags=re.IGNORECASE)
+        rest = rest.strip(" _-.")
+        return path.name if not rest or COPY.fullmatch(rest) else rest
+
+
+def _numbered(path: Path) -> re.Match | None:
+    """Return name and number in what Moodle and Canvas call a file or a folder, if it's theirs."""
+    return MOODLE.match(path.name) or (CANVAS.match(path.name) if not path.is_dir() else None)
 
 
 def _number(cell: Cell, worked: Worked) -> str | None:
@@ -213,37 +246,41 @@ def _plain(name: str) -> str:
 
 
 def _top(folder: Path) -> Path:
-    """Go into the only folder of GitHub Classroom's archive."""
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if len(inside) == 1 and inside[0].name.endswith("-submissions") and inside[0].is_dir():
-        return inside[0]
+    """Go into the only folder of an archive, if the students' are in there."""
+    inside = [p for p in folder.iterdir() if not (p.name.startswith(".") or p.name in LEFT_BEHIND)]
+    if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
+        is_of_class = inside[0].name.endswith("-submissions") or any(
+            map(_numbered, inside[0].iterdir())
+        )
+        return _top(inside[0]) if is_of_class else folder
     return folder
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield whatever is called a notebook, in order; no links to folders are followed."""
-    found = []
+    """Yield whatever is called a notebook, in order."""
+    return iter(sorted(p for p in _all_below(folder) if p.name.lower().endswith(".ipynb")))
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds, without what systems leave behind; no links are followed."""
     for place, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and f not in LEFT_BEHIND]
-        for name in [*files, *folders]:
-            if name.lower().endswith(".ipynb") and not name.startswith("."):
-                found.append(Path(place, name))
-    return iter(sorted(found))
+        yield from (Path(place, f) for f in [*files, *folders] if not f.startswith("."))
+        if len(Path(place).parts) - len(folder.parts) >= DEEPEST:
+            folders[:] = []
 
 
-def _empty_handed(folder: Path, known: set[str]) -> Iterator[Unread]:
+def _empty_handed(folder: Path, names: Names, known: set[str]) -> Iterator[Unread]:
     """Yield who handed in no notebook; an archive may hold some, and is not unpacked here."""
     for path in sorted(folder.iterdir()):
-        match = MOODLE.match(path.name) or CANVAS.match(path.name)
-        who = match[1] if match else path.stem if _is_packed(path) else path.name
+        who = names.of(path)
         if who in known or path.name.startswith(".") or path.name in LEFT_BEHIND:
             continue
-        with contextlib.suppress(OSError):  # a folder that may not be read has nothing to say
-            inside = list(path.iterdir()) if path.is_dir() else [path]
-            if any(map(_is_packed, inside)):
-                yield Unread(who, path.name, "an archive: unpack it")
-            elif path.is_dir():
-                yield Unread(who, path.name, "holds no notebook")
+        if any(map(_is_packed, [path, *_all_below(path)])):
+            yield Unread(who, path.name, "an archive: unpack it")
+        elif path.is_dir():
+            readable = os.access(path, os.R_OK | os.X_OK)
+            yield Unread(who, path.name, "holds no notebook" if readable else "cannot be read")
 
 
 def _is_packed(path: Path) -> bool:

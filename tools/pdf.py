@@ -30,8 +30,12 @@ html { font-size: 10pt; }
 body { margin: 0; padding: 0; }
 main > section { break-before: page; }
 main > section:first-child { break-before: auto; }
-h1, h2, h3, summary { break-after: avoid; }
-img, details { break-inside: avoid; }
+h1, h2, h3, summary, p:has(+ ul, + ol, + div.math) { break-after: avoid; }
+.shown { break-inside: avoid; }
+.shown p { color: #48566b; font-size: 0.925em; line-height: 1.5; margin: 0 0 1.75rem; }
+p, li, pre { orphans: 3; widows: 3; }
+dt { break-after: avoid; }
+img, details, dt, #solutions section section { break-inside: avoid; }
 img { max-width: 100% !important; }
 pre { white-space: pre-wrap !important; overflow: visible !important; }
 .cell, .cell_input, .cell_input div, pre { break-inside: auto !important; }
@@ -44,7 +48,7 @@ pre { font-size: 0.8em !important; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
 table { font-size: 0.85em; }
 .nbvae-living { display: none; }
-.contents li { list-style: none; }
+.chapters li { list-style: none; }
 """
 SHORT = 16  # lines of code that stay together
 FOOT = """<div style="width:100%;font-size:8px;text-align:center;color:#555">
@@ -85,7 +89,7 @@ def joined(site: Path) -> str:
     if solved:
         listed.append('<li><a href="#solutions">Solutions</a></li>')
         parts.append(f'<section id="solutions"><h1>Solutions</h1>{"".join(solved)}</section>')
-    contents = f'<nav class="contents"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
+    contents = f'<nav class="chapters"><h2>Contents</h2><ul>{"".join(listed)}</ul></nav>'
     return frame(known, [parts[0], contents, *parts[1:]])
 
 
@@ -104,6 +108,11 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
             code["class"] = " ".join([*map(str, code.get_attribute_list("class")), "short"])
     for picture in article.select("img"):
         picture["loading"] = "eager"
+    for caption in article.select("div.cell + p"):
+        cell = caption.find_previous_sibling()
+        if cell and cell.select(".cell_output img"):
+            shown = caption.wrap(Tag(name="div", attrs={"class": "shown"}))
+            shown.insert(0, cell.select(".cell_output")[-1])
     for node in article.select("[id]"):
         node["id"] = f"{page}--{node['id']}"
     for link in article.select("a[href]"):

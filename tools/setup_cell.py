@@ -4,7 +4,9 @@ import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
     import subprocess
-    from importlib.metadata import version
+    import time
+
+    import torch
 
     address = ""
     if not address:
@@ -13,8 +15,17 @@ if "google.colab" in sys.modules and importlib.util.find_spec("nbvae") is None:
             "Set repository.url in _config.yml and run `make outputs`; or upload the "
             "project's folder, run `%pip install <folder>`, and then this cell again."
         )
-    # Colab's own builds stay
-    keep = [f"{name}=={version(name)}" for name in ("torch", "numpy")]
-    pip = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, f"nbvae @ git+{address}", *keep], check=True)
+    begun = time.time()
+    pip = [sys.executable, "-m", "pip"]
+    brought = subprocess.check_output([*pip, "list", "--format=freeze"])
+    install = [*pip, "install", "-q", f"nbvae @ git+{address}"]
+    keep = ["-c", "/dev/stdin"]  # what Colab brings stays as it is
+    subprocess.run([*install, *keep], check=True, input=brought)
     importlib.invalidate_caches()
+    if torch.cuda.is_available():
+        where = f"Models train on its GPU, {torch.cuda.get_device_name()}."
+    else:
+        where = "PyTorch sees no GPU, and no chapter needs one: models train on "
+        where += "the CPU. (For a GPU: Runtime, Change runtime type, run this.)"
+    seconds = time.time() - begun
+    print(f"Installed nbvae in {seconds:.0f} s and changed nothing else. {where}")

@@ -213,13 +213,16 @@ def generate(
 def _write_pages(pages: dict[str, bytes], out: Path, *, force: bool) -> list[Path]:
     """Write pages over those that were generated, not over others; return those others."""
     record, kept = out / RECORD, []
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    known = _known(record)
     for name, content in pages.items():
         path = out / name
         was = path.read_bytes() if path.exists() else content
-        if was != content and _digest(was) != known.get(name) and not force:
+        changed = was != content and _digest(was) != known.get(name)
+        if (changed or path.is_symlink()) and not force:  # a link may lead to anything
             kept.append(path)
             continue
+        if path.is_symlink():
+            path.unlink()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         known[name] = _digest(content)
@@ -227,8 +230,32 @@ def _write_pages(pages: dict[str, bytes], out: Path, *, force: bool) -> list[Pat
     return kept
 
 
+def _known(record: Path) -> dict[str, str]:
+    """Return the digests of the pages that were generated; none from a record that was damaged."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def numbers_in(text: str) -> list[int]:
+    """Return the numbers of chapters that a text names: "5", "5-7", "5,7".
+
+    Raises:
+        ArgumentTypeError: it names none.
+
+    """
+    found: list[int] = []
+    for part in text.rstrip(",").split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*[-–]\s*(\d+))?\s*", part)
+        if not match:
+            raise argparse.ArgumentTypeError(f"{text!r} is no chapter; say 5, 5-7 or 5,7")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -236,12 +263,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the notebooks without the solutions.")
     parser.add_argument("book", nargs="?", type=Path, default=BOOK)
     parser.add_argument("out", nargs="?", type=Path, default=ROOT / "student")
-    parser.add_argument("--chapter", type=int, action="append", default=[], help="only this one")
+    parser.add_argument(
+        "--chapter", type=numbers_in, action="extend", default=[], help="only these: 5, 5-7 or 5,7"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite edited files")
     options = parser.parse_args(arguments)
     try:
         kept = generate(options.book, options.out, numbers=options.chapter, force=options.force)
-    except (MarkerError, ValueError) as error:
+    except (MarkerError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     for path in kept:

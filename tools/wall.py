@@ -8,14 +8,15 @@ its `Remote` goes over. So an answer can't reach what judges it, only reply to i
 What a function does to its arguments, arrays and random generators, is repeated on the other side.
 """
 
+import importlib
 import io
 import pickle
 import random
 import socket
 import struct
 import sys
-from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
+from typing import Any, ClassVar
 
 LARGEST = 2**28  # bytes in a message
 NUMPY = ("numpy._core", "numpy.core")  # numpy 2, numpy 1
@@ -35,7 +36,7 @@ DATA = {
     ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
     ("torch", "Size"),
     *(("torch", name) for name in ("float16", "bfloat16", "float32", "float64", "int8", "uint8")),
-    *(("torch", name) for name in ("int16", "int32", "int64", "bool")),
+    *(("torch", name) for name in ("int16", "int32", "int64", "bool", "complex64", "complex128")),
     *(
         (f"scipy.sparse._{kind}", f"{kind}_{form}")
         for kind in ("csr", "csc", "coo")
@@ -166,8 +167,7 @@ class Link:
             raise
         except BaseException as error:
             kind = type(error)
-            text = error.args[0] if [*map(type, error.args)] == [str] else str(error)
-            reply = ("raise", kind.__module__, kind.__qualname__, text)
+            reply = ("raise", str(kind.__module__), str(kind.__qualname__), _text_of(error))
             message = self._dumps(reply)
         self.end.sendall(struct.pack(">Q", len(message)) + message)
 
@@ -243,10 +243,20 @@ class _Pickler(pickle.Pickler):
         return _as_data(thing)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # Python's: C's does not ask before it changes a class
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
     def __init__(self, text: bytes, link: Link) -> None:
         super().__init__(io.BytesIO(text))
         self.link = link
+
+    def load_build(self) -> None:
+        """Fill what the message makes, no class or function that is there already."""
+        if callable(self.stack[-2]):
+            raise WallError("a change of code")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
         """Find what rebuilds data, nothing else."""
@@ -265,41 +275,55 @@ def _name_of(thing: Any) -> tuple[Any, Any]:
 
 
 def _as_data(thing: Any) -> Any:
-    """Say how to rebuild as plain data what is like data: a named tuple, a generator, an array."""
-    kind = type(thing)
+    """Say how to rebuild as plain data what is like data, of whatever library.
+
+    A named tuple, a generator, a masked array, a number of sympy: as the checks read them, too.
+    """
+    numpy, kind = sys.modules.get("numpy"), type(thing)
     if _name_of(kind) in DATA or _name_of(thing) in DATA or isinstance(thing, type):
         return NotImplemented
+    if numpy and isinstance(thing, numpy.ndarray):
+        return numpy.array(thing, subok=False).__reduce__()
     for plain in (int, float, str):
         if isinstance(thing, plain):
             return plain, (plain(thing),)
-    if kind.__module__ in ("fractions", "decimal"):
-        return float, (float(thing),)
-    for sequence in (tuple, list):
-        if isinstance(thing, sequence):
-            return sequence, (list(thing),)
-    if isinstance(thing, dict):
-        return dict, (list(thing.items()),)
-    if isinstance(thing, Iterator | KeysView | ValuesView | ItemsView):
+    if numpy and isinstance(thing, numpy.generic | numpy.dtype | numpy.random.BitGenerator):
+        return NotImplemented
+    if isinstance(thing, Iterator | MappingView):
         return list, (list(thing),)
-    if hasattr(kind, "__array__") and kind.__module__.partition(".")[0] != "numpy":
+    for like, plain in ((Mapping, dict), (tuple, tuple), (Set, set), (Sequence, list)):
+        if isinstance(thing, like):
+            return plain, (list(thing.items() if plain is dict else thing),)
+    if hasattr(kind, "__array__"):
         array = thing.__array__()
         return array.__reduce__() if type(array).__module__ == "numpy" else NotImplemented
+    for name, number in (("__index__", int), ("__float__", float)):
+        if hasattr(kind, name):
+            return number, (number(thing),)
     return NotImplemented
 
 
 def _tensor(array: Any, dtype: Any, requires_grad: bool) -> Any:
-    torch = sys.modules["torch"]
+    torch = importlib.import_module("torch")
     return torch.tensor(array, dtype=dtype).requires_grad_(bool(requires_grad))
 
 
 def _torch_generator(state: Any) -> Any:
-    generator = sys.modules["torch"].Generator()
+    generator = importlib.import_module("torch").Generator()
     generator.set_state(state)
     return generator
 
 
 def _anndata(x: Any, obs: Any, var: Any, parts: dict) -> Any:
-    return sys.modules["anndata"].AnnData(x, obs, var, **parts)
+    return importlib.import_module("anndata").AnnData(x, obs, var, **parts)
+
+
+def _text_of(error: BaseException) -> str:
+    """Return what an error says; its own methods may fail."""
+    try:
+        return error.args[0] if [*map(type, error.args)] == [str] else str(error)
+    except Exception:
+        return ""
 
 
 def _exception(module: str, name: str, text: str) -> Exception:
@@ -373,12 +397,12 @@ def _random_state() -> dict[str, Any]:
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
+    """Set them; those of a library that this side has not loaded are of no use to it."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if "random" in state:
         random.setstate(state["random"])
-    if "numpy" in state:
-        numpy = sys.modules["numpy"]
+    if numpy and "numpy" in state:
         kind, keys, *rest = state["numpy"]
         numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
-    if "torch" in state:
-        torch = sys.modules["torch"]
+    if torch and "torch" in state:
         torch.set_rng_state(torch.frombuffer(bytearray(state["torch"]), dtype=torch.uint8))

@@ -88,9 +88,9 @@
     if (!first || showers.length < 2) return;
     const button = element("button", { type: "button", class: "reveal-all" },
       "Reveal all results on this page");
-    button.addEventListener("click", () => {
-      showers.forEach((show) => show());
-      button.remove();
+    button.addEventListener("click", () => showers.forEach((show) => show()));
+    document.addEventListener("reveal", () => {
+      if (!document.querySelector("form.predict")) button.remove();
     });
     first.after(button);
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,11 @@ from nbvae.data.looks import Looks, looks
 from nbvae.data.sound import Compressed, sound
 
 TOO_MANY = 2**24  # float32 holds each integer below; 2²⁴ itself may be a rounded 2²⁴ + 1
-NEARLY_WHOLE = 1e-4  # how far from an integer a count may be that was computed, at least …
-AT_MOST = 0.1  # … and at most: beyond, which integer it was is no longer sure
+NEARLY_WHOLE = 1e-4  # how far from an integer a computed count may be: at least this …
+AT_MOST = 0.1  # … and at most this: beyond, which integer it was is no longer certain
 TWO_LAST_PLACES = 2.0**-22  # relative error of a float32 function: rounding, and its own
-MANY_EMPTY = 1000  # cells; so many are not a few that lost their genes
+AT_ONCE = 2**20  # values
+MANY_EMPTY = 1000  # cells; this many are more than a few that lost their genes
 
 
 class CountsError(ValueError):
@@ -35,6 +37,8 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     Returns:
         (n_cells, n_genes), CSR, float32, integers ≥ 0, with at least one count in each cell.
         A gene may be without counts. Entries that are stored twice are added up, as in scipy.
+        Where nothing had to be changed, its arrays are those of the AnnData: copy it before you
+        write into it.
         Values that are nearly whole, as counts are after a logarithm and its inverse in float32,
         are rounded, with a warning: within 1e-4, or (1 + n) log(1 + n) + n times 2⁻²² near n.
 
@@ -42,7 +46,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         TypeError: ``adata`` is no AnnData, or ``layer`` no string.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
-            from 2²⁴ on, a cell without counts, or positions outside the matrix.
+            of 2²⁴ or more, a cell without counts, or positions outside the matrix.
 
     """
     an_anndata(adata)
@@ -56,10 +60,11 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
             f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
             "there is nothing to model. Was everything filtered out?"
         )
-    _check_values(adata, matrix, place)
+    if wrong := _first_wrong(matrix.data):
+        raise _no_counts(adata, matrix, place, wrong)
     matrix = _whole(adata, matrix, place)
     refuse_empty_cells(adata, matrix, place)
-    return matrix.astype(np.float32)
+    return matrix.astype(np.float32, copy=False)
 
 
 def layers_of(adata: AnnData) -> list[str]:
@@ -86,7 +91,7 @@ def _stored(adata: AnnData, layer: str | None, place: str) -> sparse.csr_matrix:
 def _as_csr(stored: Any, place: str) -> sparse.csr_matrix:
     """Bring a stored matrix into the one form that is checked; ``stored`` is not changed.
 
-    Afterwards each row is sorted, each entry is there once, and no zeros are stored.
+    Afterwards each row is sorted, each entry occurs once, and no zeros are stored.
     """
     stored = _in_memory(stored, place)
     if stored.dtype.kind not in "buif":
@@ -104,7 +109,7 @@ def _as_csr(stored: Any, place: str) -> sparse.csr_matrix:
 
 
 def _in_memory(stored: Any, place: str) -> Any:
-    """Read what is left in an opened file, or is to be computed; refuse values that are masked."""
+    """Read what is still in a file, or not yet computed; refuse masked values."""
     if sparse.issparse(stored):
         return stored
     if isinstance(stored, np.ma.MaskedArray) and stored.mask.any():
@@ -116,18 +121,11 @@ def _in_memory(stored: Any, place: str) -> Any:
 
 
 def _sound(stored: Any, place: str) -> Compressed:
-    """Refuse a sparse matrix with positions outside of it: scipy would write over other memory."""
+    """Refuse a sparse matrix with positions outside it: scipy would write over other memory."""
     try:
         return sound(stored)
     except ValueError as error:
         raise CountsError(f"{place} is damaged: {error}. Read or make it again.") from error
-
-
-def _check_values(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
-    """Stop at the first entry that can't be a count."""
-    wrong = _first_wrong(matrix.data)
-    if wrong:
-        raise _no_counts(adata, matrix, place, wrong)
 
 
 def _no_counts(adata: AnnData, matrix: sparse.csr_matrix, place: str, wrong: _Wrong) -> CountsError:
@@ -154,13 +152,20 @@ def _first_wrong(values: np.ndarray) -> _Wrong | None:
         (
             _too_many,
             f"too many: from {TOO_MANY:,} on, float32 skips whole numbers",
-            "No cell has so many molecules of a gene.",
+            "No cell has that many molecules of a gene.",
         ),
     ):
-        wrong = is_wrong(values)
-        if wrong.any():
-            return _Wrong(int(wrong.argmax()), complaint, advice)
+        for start, some in _in_pieces(values):
+            wrong = is_wrong(some)
+            if wrong.any():
+                return _Wrong(start + int(wrong.argmax()), complaint, advice)
     return None
+
+
+def _in_pieces(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Go through values that may fill the memory: what is computed of a piece takes little."""
+    for start in range(0, len(values), AT_ONCE):
+        yield start, values[start : start + AT_ONCE]
 
 
 def _not_finite(values: np.ndarray) -> np.ndarray:
@@ -192,10 +197,10 @@ def _fractions(values: np.ndarray) -> np.ndarray:
 
 def _whole(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> sparse.csr_matrix:
     """Round what is nearly whole, and say so; ``matrix`` is not changed."""
+    if all((np.rint(some) == some).all() for _, some in _in_pieces(matrix.data)):
+        return matrix
     nearest = np.rint(matrix.data)
     moved = nearest != matrix.data
-    if not moved.any():
-        return matrix
     rounded = sparse.csr_matrix((nearest, matrix.indices, matrix.indptr), shape=matrix.shape)
     emptied = np.flatnonzero((rounded.max(axis=1).toarray().ravel() == 0) & _filled(matrix))
     if len(emptied):
@@ -219,7 +224,7 @@ def _filled(matrix: sparse.csr_matrix) -> np.ndarray:
 
 
 def refuse_empty_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) -> None:
-    """Refuse empty cells: their library is 0, and no share of nothing can be learned."""
+    """Refuse empty cells: their library is 0, and nothing can be learned from no counts."""
     empty = np.flatnonzero(~_filled(matrix))
     if len(empty):
         droplets = len(empty) > max(MANY_EMPTY, matrix.shape[0] / 2)
@@ -231,7 +236,7 @@ def refuse_empty_cells(adata: AnnData, matrix: sparse.csr_matrix, place: str) ->
 
 
 RAW_MATRIX = (
-    "So many are barcodes without a cell: of Cell Ranger's two tables, this looks like "
+    "That many are barcodes without a cell: of Cell Ranger's two tables, this looks like "
     "raw_feature_bc_matrix; take filtered_feature_bc_matrix. "
 )
 
@@ -256,7 +261,7 @@ def _entry(adata: AnnData, matrix: sparse.csr_matrix, entry: int) -> str:
 
 
 def _digits(value: np.number) -> str:
-    """Write a value with as many digits as tell it from a whole number."""
+    """Write a value with enough digits to tell it from a whole number."""
     if float(value).is_integer():
         return f"{float(value):.12g}"
     short = f"{float(value):.6g}"

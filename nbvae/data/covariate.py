@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from anndata import AnnData
+from torch import Tensor
 
 from nbvae._arguments import an_anndata
 from nbvae._messages import cell_name, shown
 
-MOST_NUMBERS = 50  # different whole numbers that are still taken for names, such as donors 1 to 12
+MOST_NUMBERS = 50  # different whole numbers that are still taken for names, as of donors 1 to 12
 FEW_NUMBERS = 10  # different whole numbers, stored as floats, that may be such names
 
 
@@ -56,6 +59,32 @@ class Category(NamedTuple):
             )
         return [float(level == known) for known in self.levels]
 
+    @property
+    def alike(self) -> object:
+        """What treats all cells alike: each of its levels in turn."""
+        return "all"
+
+    def random(self, n_cells: int) -> Tensor:
+        """Draw a level for each of ``n_cells`` cells. (n_cells, C), float32."""
+        return torch.eye(self.n_columns)[torch.randint(self.n_columns, (n_cells,))]
+
+    def with_levels_of(self, adata: AnnData) -> Category:
+        """Append the levels of these cells that are new, in alphabetical order."""
+        new = [level for level in levels_of(adata, self.key) if level not in self.levels]
+        return self._replace(levels=(*self.levels, *new))
+
+    def plain(self) -> Category:
+        """Return it in plain strings, which a file can hold.
+
+        Raises:
+            ValueError: it has no levels, or one of them twice.
+
+        """
+        levels = tuple(map(str, self.levels))
+        if not levels or len(set(levels)) < len(levels):
+            raise ValueError(f"Covariates need levels, each once, not {shown(levels) or 'none'}.")
+        return Category(str(self.key), levels)
+
 
 class Number(NamedTuple):
     """A column of ``obs`` with an amount in it, such as a percentage, as (value − mean)/sd."""
@@ -86,6 +115,35 @@ class Number(NamedTuple):
         if not np.isfinite(number := float(value)):  # type: ignore[arg-type]  # a scalar
             raise ValueError(f"{self.key!r} must be a finite number, not {value!r}.")
         return [(number - self.mean) / self.sd]
+
+    @property
+    def alike(self) -> object:
+        """What treats all cells alike: the mean."""
+        return self.mean
+
+    def random(self, n_cells: int) -> Tensor:
+        """Put ``n_cells`` cells at the mean. (n_cells, 1), float32."""
+        return torch.zeros(n_cells, 1)
+
+    def with_levels_of(self, adata: AnnData) -> Number:
+        """Stay as it is: a number has no levels."""
+        return self
+
+    def plain(self) -> Number:
+        """Return it in a plain string and floats, which a file can hold.
+
+        Raises:
+            ValueError: the mean is not finite, or the standard deviation not above 0.
+
+        """
+        if not (math.isfinite(self.mean) and 0 < self.sd < math.inf):
+            raise ValueError(f"{self.key!r} has mean {self.mean} and sd {self.sd}.")
+        return Number(str(self.key), float(self.mean), float(self.sd))
+
+
+def column_from(stored: dict[str, Any]) -> Category | Number:
+    """Read what ``_asdict`` said of a column."""
+    return Category(**stored) if "levels" in stored else Number(**stored)
 
 
 def covariate_of(adata: AnnData, key: str, *, continuous: bool = False) -> Category | Number:
@@ -184,3 +242,26 @@ def numbers_of(adata: AnnData, key: str) -> np.ndarray:
             f"{str(given.iloc[row])!r}, which is no finite number."
         )
     return values
+
+
+def size_factors_of(adata: AnnData, key: str) -> np.ndarray:
+    """Read the size factors.
+
+    Returns:
+        (n_cells,), float64, finite and above 0.
+
+    Raises:
+        KeyError: there is no such column.
+        TypeError: ``adata`` is no AnnData.
+        ValueError: a cell has none, or one that is no number above 0.
+
+    """
+    factors = numbers_of(adata, key)
+    if (factors <= 0).any():
+        row = int((factors <= 0).argmax())
+        raise ValueError(
+            f"obs[{key!r}] of {cell_name(adata, row)} is {factors[row]:g}, but a size factor is "
+            "above 0: its counts are expected in proportion to it. Remove such cells, or take "
+            "another column (scanpy's sc.pp.calculate_qc_metrics writes total_counts)."
+        )
+    return factors

@@ -1,12 +1,11 @@
-"""What a model is told of a cell beside its counts: batch, donor, the share of mitochondrial RNA.
+"""What a model is told of a cell besides its counts: batch, donor, the share of mitochondrial RNA.
 
 This file and ``covariate.py`` are the only ones that know how columns of ``obs`` become numbers.
-All others pass on the design matrix, (n_cells, n_columns), which is what the networks get.
+All others pass on the design matrix, (n_cells, n_columns), which the networks get.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from nbvae._arguments import kind_of
 from nbvae._messages import shown
-from nbvae.data.covariate import Category, Number, covariate_of
+from nbvae.data.covariate import Category, Number, column_from, covariate_of
 
 Way = str | Mapping[str, Any]  # a level, or {key: level or number}
 
@@ -64,7 +63,7 @@ class Covariates(NamedTuple):
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels where one category is all there is; else none."""
+        """The levels, where one category is all there is; else none."""
         [*levels] = (category.levels for category in self.categories)
         return levels[0] if len(self.columns) == len(levels) == 1 else ()
 
@@ -103,8 +102,8 @@ class Covariates(NamedTuple):
 
         Args:
             way: the level, where one category is all there is; else {key: level or number}.
-            cells: their own design, (n_cells, n_columns), of which the other columns are kept; or
-                how many, where ``way`` says everything.
+            cells: their own design, (n_cells, n_columns), whose other columns are kept; or how
+                many, where ``way`` says everything.
 
         Returns:
             (n_cells, n_columns), the type of the own design, or float32.
@@ -117,7 +116,7 @@ class Covariates(NamedTuple):
         changes = self.changes(way)
         if isinstance(cells, int):
             if missing := [key for key in self.keys if key not in changes]:
-                raise ValueError(f"What of {shown(missing)}? Pass the cells' own design, too.")
+                raise ValueError(f"What of {shown(missing)}? Pass the cells' own design as well.")
             cells = torch.zeros(cells, self.n_columns)
         parts = cells.split([column.n_columns for column in self.columns], dim=1)
         return torch.cat(
@@ -131,21 +130,13 @@ class Covariates(NamedTuple):
         )
 
     def random(self, n_cells: int) -> Tensor:
-        """Draw a level of each category for each of so many cells; numbers are at their means.
+        """Draw a level of each category for each of ``n_cells`` cells; numbers are at their means.
 
         Returns:
             (n_cells, n_columns), float32.
 
         """
-        return torch.cat(
-            [
-                torch.eye(column.n_columns)[torch.randint(column.n_columns, (n_cells,))]
-                if isinstance(column, Category)
-                else torch.zeros(n_cells, 1)
-                for column in self.columns
-            ],
-            dim=1,
-        )
+        return torch.cat([column.random(n_cells) for column in self.columns], dim=1)
 
     def stored(self) -> list[dict[str, Any]]:
         """Say all of it in plain words and numbers, which a file can hold."""
@@ -157,8 +148,7 @@ class Covariates(NamedTuple):
     @classmethod
     def from_stored(cls, stored: list[dict[str, Any]]) -> Covariates:
         """Read what ``stored`` wrote."""
-        columns = (Category(**one) if "levels" in one else Number(**one) for one in stored)
-        return as_covariates(cls(tuple(columns)))
+        return as_covariates(cls(tuple(map(column_from, stored))))
 
     def changes(self, way: Way) -> Mapping[str, Any]:
         """Read {key: level or number}, or a level where one category is all there is."""
@@ -192,7 +182,7 @@ def as_covariates(value: Any) -> Covariates:
             f"covariates must be Covariates, not {value!r} ({kind_of(value)}): pass "
             f"covariates=Covariates.of(adata, {key!r}), which reads the levels of a column of obs."
         )
-    columns = tuple(map(_plain, value.columns))
+    columns = tuple(column.plain() for column in value.columns)
     keys = [column.key for column in columns]
     if not keys or len(set(keys)) < len(keys):
         raise ValueError(f"Covariates need columns, each once, not {shown(keys) or 'none'}.")
@@ -217,12 +207,7 @@ def covariates_of(module: object) -> Covariates | None:
     return getattr(module, "covariates", None)
 
 
-def _plain(column: Category | Number) -> Category | Number:
-    if isinstance(column, Number):
-        if not (math.isfinite(column.mean) and 0 < column.sd < math.inf):
-            raise ValueError(f"{column.key!r} has mean {column.mean} and sd {column.sd}.")
-        return Number(str(column.key), float(column.mean), float(column.sd))
-    levels = tuple(map(str, column.levels))
-    if not levels or len(set(levels)) < len(levels):
-        raise ValueError(f"Covariates need levels, each once, not {shown(levels) or 'none'}.")
-    return Category(str(column.key), levels)
+def size_factor_key_of(module: object) -> str | None:
+    """Return the column of ``obs`` that holds a module's size factors; None: cells' own totals."""
+    key = getattr(module, "size_factor_key", None)
+    return key if isinstance(key, str) else None

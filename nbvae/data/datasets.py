@@ -17,7 +17,8 @@ from scipy import sparse
 from nbvae._messages import note, shown
 from nbvae.data.counts import CountsError, count_matrix, layers_of
 from nbvae.data.downloads import REMOTES, download
-from nbvae.data.readers import read_10x_archive, read_file
+from nbvae.data.readers import read_file
+from nbvae.data.tenx import read_10x_archive
 
 LICENCE = "CC BY 4.0, 10x Genomics"
 ZHENG = "Zheng et al. 2017, Nature Communications 8, 14049, doi:10.1038/ncomms14049"
@@ -51,7 +52,7 @@ def read_counts(
 
     """
     if isinstance(source, AnnData):
-        return _with_counts(source, count_matrix(source, layer=layer), layer)
+        return _with_counts(source, count_matrix(source, layer=layer).copy(), layer)
     if not isinstance(source, str | Path):
         raise TypeError(
             "read_counts takes a path or an AnnData (cells × genes), not "
@@ -105,10 +106,11 @@ def _copied(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warn_of_binary(counts: sparse.csr_matrix) -> None:
-    """Warn of a table in which only 1 occurs, although so many counts can't all be at most 1.
+    """Warn of a table in which only 1 occurs, although that many counts can't all be at most 1.
 
-    A share d of values above 0 means at least d counts per value on average, and of those above 0
-    about a share d/2 is then above 1, more if cells or genes differ: none of 20 expected is absurd.
+    If a share d of values is above 0, there are at least d counts per value on average, and about a
+    share d/2 of those above 0 is above 1, more if cells or genes differ: to see none where 20 are
+    expected is absurd.
     """
     if counts.data.max() == 1 and counts.nnz**2 / (2 * counts.shape[0] * counts.shape[1]) > 20:
         warnings.warn(
@@ -122,7 +124,7 @@ def pbmc68k_sample() -> AnnData:
     """700 cells × 765 genes of a healthy donor's blood, from a file inside scanpy: no download.
 
     Scanpy ships these cells as log(1 + 10,000 · count / total of the cell), rounded to three
-    decimals, beside each cell's total. That can be undone without loss: the numbers come out
+    decimals, along with each cell's total. That can be undone without loss: the numbers come out
     within 0.1 of integers, and the function stops if they do not.
 
     Returns:
@@ -131,7 +133,7 @@ def pbmc68k_sample() -> AnnData:
         Source: Zheng et al. 2017; licence CC BY 4.0, 10x Genomics.
 
     Raises:
-        CountsError: scanpy's file is another one than this function knows.
+        CountsError: scanpy's file is not the one that this function knows.
 
     """
     packaged = _packaged_with_scanpy("10x_pbmc68k_reduced.h5ad")
@@ -212,7 +214,7 @@ def _finished(adata: AnnData, source: str) -> AnnData:
 
 
 def _most_variable(adata: AnnData, n_genes: int | None) -> AnnData:
-    """Keep the genes that vary most for their mean (scanpy's default ranking), and their order."""
+    """Keep the genes that vary most for their mean (scanpy's default ranking), in their order."""
     import scanpy as sc  # here only: importing it takes seconds
 
     sc.pp.filter_genes(adata, min_cells=1)
@@ -220,7 +222,7 @@ def _most_variable(adata: AnnData, n_genes: int | None) -> AnnData:
         logged = sc.pp.log1p(sc.pp.normalize_total(adata, target_sum=1e4, copy=True), copy=True)
         table = sc.pp.highly_variable_genes(logged, inplace=False)
         variable = table["dispersions_norm"].fillna(-np.inf).to_numpy()
-        best = np.argsort(-variable, kind="stable")[:n_genes]  # exactly so many, even with ties
+        best = np.argsort(-variable, kind="stable")[:n_genes]  # exactly this many, even with ties
         adata = adata[:, np.sort(best)].copy()
     filled, _ = sc.pp.filter_cells(adata, min_counts=1, inplace=False)
     return adata[filled].copy()  # without a column n_counts, which may be there and mean all genes

@@ -11,7 +11,7 @@ CACHE_VARIABLE = "NBVAE_CACHE"  # the environment variable that puts the cache e
 
 
 class Remote(NamedTuple):
-    """A file to download, and the checksum that proves that it is the right one."""
+    """A file to download, and the checksum that proves it is the right one."""
 
     url: str
     sha256: str
@@ -80,7 +80,7 @@ def _file_name(remote: Remote) -> str:
 
 
 def _way_out(error: OSError) -> str:
-    """Tell a connection at fault from a disk at fault: requests' errors are OSErrors, too."""
+    """Tell a connection at fault from a disk at fault: requests' errors are OSErrors as well."""
     if isinstance(error, RequestException):
         return "Try again with a connection to the internet"
     return f"Set {CACHE_VARIABLE} to a folder with free space that you may write to"

@@ -1,4 +1,4 @@
-"""Which rows of a 10x table are genes: antibodies, guides and hashtags are counted beside them."""
+"""Which rows of a 10x table are genes: antibodies, guides and hashtags are counted alongside."""
 
 import re
 import warnings
@@ -29,9 +29,9 @@ OTHERS = {
 def genes_among(adata: AnnData) -> AnnData:
     """Keep the genes; say what is left out.
 
-    Rows are told by ``var["feature_types"]``, whatever its case and spaces; without this column all
-    are genes. If none is called gene expression, what is not known to be something else is kept,
-    and so is everything if it is of one kind: a table is never emptied.
+    Rows are recognised by ``var["feature_types"]``, whatever its case and spaces; without this
+    column all are genes. If none is called gene expression, what is not known to be something else
+    is kept, and so is everything if it is of one kind: a table is never emptied.
 
     Raises:
         CountsError: several kinds, none of them genes.

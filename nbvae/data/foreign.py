@@ -1,4 +1,4 @@
-"""Files of other kinds: what they are, and how their counts can be read all the same."""
+"""Files of other kinds: what they are, and how their counts can be read nevertheless."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Which column is which gene: a module knows its genes by name, not by place.
 
-A weight belongs to a gene. In a table with the genes in another order it would meet the counts of
-another gene, and nothing in the numbers would say so.
+A weight belongs to a gene. In a table with the genes in another order it would be applied to the
+counts of another gene, and nothing in the numbers would say so.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def genes_of(module: object) -> tuple[str, ...] | None:
     """Return the names of the ``n_genes`` genes of a module, in its order; None: it has none.
 
     Raises:
-        ValueError: it has another number of names than of genes.
+        ValueError: it has not as many names as genes.
 
     """
     genes, n_genes = getattr(module, "genes", None), getattr(module, "n_genes", None)
     if not isinstance(n_genes, int) or isinstance(genes, str) or not isinstance(genes, Iterable):
-        return None  # another module's attributes mean what they mean there
+        return None  # another kind of module: its attributes mean something else
     names = tuple(map(str, genes))
     if len(names) != n_genes:
         raise ValueError(f"module.genes has {len(names)} names, but it models {n_genes} genes.")
@@ -37,7 +37,7 @@ def genes_of(module: object) -> tuple[str, ...] | None:
 def layer_of(module: object) -> str | None:
     """Return the layer in which a module expects counts; None: in ``X``."""
     layer = getattr(module, "layer", None)
-    return layer if isinstance(layer, str) else None  # another module's layer is a part of it
+    return layer if isinstance(layer, str) else None  # another kind of module: its own part
 
 
 def columns_of(genes: Sequence[str], adata: AnnData) -> np.ndarray | None:
@@ -50,7 +50,7 @@ def columns_of(genes: Sequence[str], adata: AnnData) -> np.ndarray | None:
         (n_genes,), positions in ``adata.var_names``; None if those are just these genes.
 
     Raises:
-        ValueError: a gene is missing, or a name occurs twice, so that it can't be found by it.
+        ValueError: a gene is missing, or a name occurs twice and so doesn't identify one.
 
     """
     wanted, have = pd.Index(genes, dtype=object), adata.var_names
@@ -84,7 +84,7 @@ def with_genes(
     """
     wanted = pd.Index(genes, dtype=object)
     there = wanted.isin(an_anndata(adata).var_names)
-    found = list(wanted[there]) or genes  # of which none is there, as columns_of will say
+    found = list(wanted[there]) or genes  # none of these is there, as columns_of will say
     columns = columns_of(found, adata)
     counts = count_matrix(adata, layer=layer)
     counts = counts if columns is None else counts[:, columns].sorted_indices()

@@ -57,7 +57,7 @@ def _positions(which: Any, names: pd.Index, what: str, argument: str) -> np.ndar
 
 
 def _in_order(which: Any, names: pd.Index) -> Any:
-    """Read a mask that knows its names by them, whatever its order."""
+    """Read a mask that has names by those names, whatever its order."""
     is_mask = isinstance(which, pd.Series) and which.dtype == bool
     if is_mask and which.index.is_unique and set(which.index) == set(names):
         return which.reindex(names)

@@ -1,6 +1,6 @@
 """What a table of fractions looks like, so that a message can call it by its name.
 
-Each guess rests on something that can be seen in the numbers and would hardly come about by chance.
+Each guess rests on something that can be seen in the numbers and hardly comes about by chance.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from scipy import sparse
 
 BEFORE_NORMALISATION = "Pass the raw counts, as they were before normalisation."
 ESTIMATES_FROM = 20  # no usual logarithm of a count reaches it
-LARGEST_LOGARITHM = 50  # beyond, its inverse is no number of counts
+LARGEST_LOGARITHM = 50  # beyond it, the inverse is no plausible count
 ROWS_TRIED = 100
 
 
@@ -36,7 +36,7 @@ INVERSES = (
 
 
 def looks(matrix: sparse.csr_matrix) -> Looks:
-    """Name the usual tables that are no counts.
+    """Recognise the usual tables that are not counts.
 
     Args:
         matrix: cells × genes, finite, ≥ 0, no zeros stored, with fractions.
@@ -109,7 +109,7 @@ def _multiples(matrix: sparse.csr_matrix) -> Looks | None:
 def _units(matrix: sparse.csr_matrix) -> np.ndarray | None:
     """Find each cell's smallest value, if (nearly) all its others are multiples of it.
 
-    By chance one value in 25 is so near to a multiple, so cells with few different values say
+    By chance one value in 25 is that close to a multiple, so cells with few different values say
     nothing.
     """
     units, agree = [], []

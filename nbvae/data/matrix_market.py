@@ -53,14 +53,14 @@ def _read_fast(watched: _Watched) -> sparse.coo_matrix | None:
 
 
 def read_plain(file: Any) -> sparse.coo_matrix:
-    """Read what can be read from; scipy's next releases would rather return a sparse array."""
+    """Read a file or a stream; scipy's next releases would rather return a sparse array."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*spmatrix", DeprecationWarning)
         return sparse.coo_matrix(mmread(file))
 
 
 class _Watched:
-    """A file on its way to scipy: hands out what is read, and looks at it."""
+    """A file on its way to scipy: hands out what is read, and inspects it."""
 
     def __init__(self, file: Opened) -> None:
         self.file = file
@@ -74,7 +74,7 @@ class _Watched:
         self.blanks, self.only_digits = 0, True
 
     def read(self, size: int = -1) -> bytes:
-        """Hand out at most so many bytes."""
+        """Hand out at most this many bytes."""
         if self.waiting:
             end = len(self.waiting) if size < 0 else size
             chunk, self.waiting = self.waiting[:end], self.waiting[end:]
@@ -111,7 +111,7 @@ def _layout_of(header: str) -> str:
 
 
 def _read_strictly(file: Opened, head: _Watched) -> sparse.coo_matrix:
-    """Read with pandas, which refuses what is no number, or too much in a line; it is slower."""
+    """Read with pandas, which refuses what is not a number, or too many in a line; it is slower."""
     shape = head.sizes[0], head.sizes[1]
     n_columns = 3 if head.layout == "coordinate" else 1
     table = pd.read_csv(

@@ -19,11 +19,11 @@ from torch import Tensor
 from nbvae._arguments import an_anndata
 from nbvae._messages import shown
 from nbvae.data.counts import count_matrix, refuse_empty_cells
-from nbvae.data.covariates import covariates_of
+from nbvae.data.covariate import size_factors_of
+from nbvae.data.covariates import covariates_of, size_factor_key_of
 from nbvae.data.genes import columns_of, genes_of, layer_of
 from nbvae.data.indices import positions_of
 from nbvae.data.order import block_shuffle, window_size
-from nbvae.data.size_factors import size_factor_key_of, size_factors_of
 from nbvae.data.store.cells import CellStore, StoredCounts, refuse_layer
 
 
@@ -102,7 +102,7 @@ class Minibatch:
 
 
 class CellTable(NamedTuple):
-    """All that a module is fed of an AnnData: counts, checked once, and the design matrix."""
+    """All that a module is fed from an AnnData: counts, checked once, and the design matrix."""
 
     counts: sparse.csr_matrix | StoredCounts  # (n_cells, n_genes), columns in the module's order
     design: np.ndarray | None  # (n_cells, n_columns); None without covariates
@@ -177,7 +177,7 @@ class CellTable(NamedTuple):
         """Find columns by how a reader of the AnnData counts: a mask, column numbers or names.
 
         All when None, in the order in which the AnnData has them, so that what is computed for
-        each gene fits beside its counts.
+        each gene lines up with its counts.
 
         Raises:
             KeyError, ValueError: as in ``positions_of``; or the module does not model a gene.
@@ -213,7 +213,7 @@ class CellTable(NamedTuple):
     def minibatches(
         self, indices: np.ndarray, batch_size: int, device: torch.device | str = "cpu"
     ) -> Iterator[Minibatch]:
-        """Walk through the cells ``indices`` in that order; the last minibatch may be smaller."""
+        """Walk through the cells ``indices`` in this order; the last minibatch may be smaller."""
         for window, counts, places in self._windows(indices, batch_size):
             for start in range(0, len(window), batch_size):
                 some = slice(start, start + batch_size)

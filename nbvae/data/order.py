@@ -1,4 +1,4 @@
-"""In which order an epoch meets cells that lie on a disk.
+"""In which order an epoch reads cells that lie on a disk.
 
 A disk gives a thousand neighbours in the time of one. So cells come from it block by block, the
 blocks in a random order; those of a window, some blocks, are shuffled in memory. Where the cells

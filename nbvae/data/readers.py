@@ -15,9 +15,7 @@ from scipy import sparse
 from nbvae.data.counts import CountsError
 from nbvae.data.foreign import not_hdf5, other_hdf5, other_kind_of_file
 from nbvae.data.sound import check_no_spare_room, sound
-from nbvae.data.tenx import is_10x, read_10x_archive, read_10x_folder, read_10x_h5
-
-__all__ = ["Read", "read_10x_archive", "read_file"]
+from nbvae.data.tenx import is_10x, read_10x_folder, read_10x_h5
 
 KINDS = "an .h5ad file, a 10x .h5 file, or a 10x folder with matrix.mtx"
 HDF5_ENDINGS = (".h5ad", ".h5")
@@ -32,7 +30,7 @@ class Read(NamedTuple):
 
 
 def read_file(path: Path, genome: str | None = None) -> Read:
-    """Read a file or folder of counts, whose values are not checked here.
+    """Read a file or folder of counts; the values are not checked here.
 
     Raises:
         FileNotFoundError, PermissionError, CountsError: as in ``reading``.
@@ -94,7 +92,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def _read_anndata(path: Path) -> AnnData:
-    """Read AnnData's own formats, and look whether the sparse matrices are whole."""
+    """Read AnnData's own formats, and check that the sparse matrices are whole."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*names are not unique")  # read_counts sees to that
         adata = anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path)

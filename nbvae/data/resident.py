@@ -20,7 +20,7 @@ MINIBATCHES_AT_A_TIME = 64  # where the cells don't fit: enough to hide the copy
 
 
 class ResidentCells:
-    """Room for ``n_cells`` of a table's cells on a device, whichever they are.
+    """Room for any ``n_cells`` of a table's cells on a device.
 
     Args:
         table: where the cells come from.
@@ -36,7 +36,7 @@ class ResidentCells:
         self.dtype = torch.from_numpy(np.empty(0, table.counts.dtype)).dtype
         self.starts = torch.zeros(n_cells, dtype=torch.int64, device=device)
         self.lengths = torch.zeros(n_cells, dtype=torch.int32, device=device)
-        # each row is read as if it were the longest, the last one, too
+        # each row is read as if it were the longest, even the last one
         self.genes = torch.zeros(n_counts + longest, dtype=torch.int32, device=device)
         self.counts = torch.zeros(n_counts + longest, dtype=count_type(table), device=device)
         self.within = torch.arange(longest, dtype=torch.int64, device=device)  # places in a row
@@ -50,7 +50,7 @@ class ResidentCells:
             self.size_factors = sizes.new_zeros((n_cells, 1), device=device)
 
     def load(self, table: CellTable, some: np.ndarray | slice = slice(None)) -> None:
-        """Put these cells of a table there, in this order, in place of those before."""
+        """Put these cells of a table there, in this order, replacing those before."""
         counts = table.counts if isinstance(some, slice) else table.counts[some]
         send(counts.indptr[:-1], self.starts)
         send(np.diff(counts.indptr), self.lengths)
@@ -77,7 +77,7 @@ class ResidentCells:
         return self._dense(rows), covariates, sizes
 
     def _dense(self, rows: Tensor) -> Tensor:
-        """Write each cell's counts to their places; what is read too much goes to one more."""
+        """Write each cell's counts to their places, and what is read in excess to an extra one."""
         n_entries = len(rows) * self.n_genes
         place = (self.starts.index_select(0, rows)[:, None] + self.within).flatten()
         genes, counts = self.genes.index_select(0, place), self.counts.index_select(0, place)
@@ -91,7 +91,7 @@ class ResidentCells:
 
 
 class CellSupply:
-    """Brings cells to a device: once all of them where they fit, else some minibatches at a time.
+    """Brings cells to a device: all of them once where they fit, else some minibatches at a time.
 
     Args:
         table: the cells.
@@ -118,7 +118,7 @@ class CellSupply:
     def pieces(self, order: np.ndarray) -> Iterator[range]:
         """Walk through an order in pieces; the cells of each are there when it is handed out.
 
-        Nothing waits for the device: the next piece is taken together while it still works.
+        Nothing waits for the device: the next piece is put together while it still works.
         """
         step = len(order) if self.all_there else self.n_cells
         for start in range(0, len(order), step):
@@ -158,5 +158,5 @@ def free_memory(device: torch.device) -> float:
 
 
 def _most_counts(lengths: np.ndarray, n_cells: int) -> int:
-    """How many counts above zero so many cells have together, at the most."""
+    """How many counts above zero this many cells have together at most."""
     return int(np.sort(lengths)[len(lengths) - n_cells :].sum(dtype=np.int64))

@@ -1,8 +1,8 @@
-"""Sparse matrices are looked at before anything is computed from them.
+"""Sparse matrices are checked before anything is computed from them.
 
-scipy believes the positions that it is given: one outside the matrix makes it write over other
+scipy trusts the positions that it is given: one outside the matrix makes it write over other
 memory. In memory a matrix may have spare room behind its last entry; in a file such room means that
-a part of the counts would be lost.
+some of the counts would be lost.
 """
 
 from typing import Any, TypeAlias
@@ -57,7 +57,7 @@ def check_no_spare_room(stored: Any) -> None:
     """Refuse entries of a file that belong to no row: scipy would leave them out.
 
     Raises:
-        ValueError: so many entries, so many places.
+        ValueError: there are such entries; how many.
 
     """
     if not sparse.issparse(stored) or stored.format not in ("csr", "csc"):
@@ -71,7 +71,7 @@ def check_no_spare_room(stored: Any) -> None:
 
 
 def _positions(numbers: np.ndarray) -> np.ndarray:
-    """Take positions of the types that scipy has; those of other programs may be unsigned."""
+    """Convert positions to a type that scipy has; those of other programs may be unsigned."""
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         raise ValueError(f"positions are {numbers.ndim}-dimensional, of type {numbers.dtype}")
     if numbers.dtype in (np.int32, np.int64):

@@ -50,12 +50,12 @@ def split_cells(
 
 
 def strata(adata: AnnData, column: str) -> pd.Series:
-    """Return the groups of a column of ``obs`` as words; cells without a value are one of them."""
+    """Return the groups of a column of ``obs`` as words; cells without a value form one, too."""
     return adata.obs[column].astype(str).fillna("nan")  # before pandas 3, astype says it
 
 
 def _drawn(adata: AnnData, rng: np.random.Generator) -> np.ndarray:
-    """Put the cells in a random order; those of a store, in random order already, from any on."""
+    """Put the cells in a random order; a store's, already in one, start from a random cell."""
     if isinstance(adata, CellStore):  # so that those held out are neighbours, and read together
         return np.roll(np.arange(adata.n_obs), -rng.integers(adata.n_obs))
     return rng.permutation(adata.n_obs)

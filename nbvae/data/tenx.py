@@ -52,7 +52,7 @@ def read_10x_h5(file: h5py.File, genome: str | None) -> AnnData:
 
 
 def _read_matrix(group: h5py.Group) -> AnnData:
-    """Read the layout of version 3; the kinds of features and genomes are there for each row."""
+    """Read the layout of version 3; each row has a kind of feature, and a genome."""
     features = group["features"]
     names = {"gene_ids": _strings(features["id"])}
     for column, field in {"feature_types": "feature_type", "genome": "genome"}.items():
@@ -139,7 +139,7 @@ def _part(folder: Path, *names: str) -> Path:
 
 
 def _hint(folder: Path, content: Iterable[str]) -> str:
-    """Recognise three parts that have a prefix, as in GEO, and Cell Ranger's own .h5 beside."""
+    """Recognise three parts with a prefix, as in GEO, or Cell Ranger's own .h5 next to them."""
     for name in content:
         prefix, found, _ = name.partition("matrix.mtx")
         if found and prefix:

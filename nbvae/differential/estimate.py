@@ -4,7 +4,7 @@ Two witnesses know the mean share of a gene in a group: the model, by the mean o
 states, and the counts, by the group's counts of the gene ÷ all its counts. The LFC is that of
 the mean of both. It errs for two reasons. Which cells were drawn: the spread of ρ over cells and
 states, divided by n − 1. And what the counts of those cells left to chance: the variance that the
-likelihood gives them, τ². How much of τ² the mean keeps is seen by how far the witnesses are apart.
+likelihood gives them, τ². How far apart the witnesses are shows how much of τ² the mean keeps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,21 +15,19 @@ import torch
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
-from torch import Tensor
 
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import px_scale_as
-from nbvae.evaluation import BATCH_SIZE, device_of
-from nbvae.module.outputs import GenerativeOutput
+from nbvae.module.decoding import px_scale_as
+from nbvae.module.evaluating import minibatches_of
 from nbvae.module.protocol import LatentModule
 
-MOST_FREEDOM = 1e6  # degrees of freedom; more are as good as all
+MOST_FREEDOM = 1e6  # degrees of freedom; more are as good as infinitely many
 SMALLEST_P = 1e-290  # below it a quantile of the normal distribution is no longer a number
 
 
 class Moments(NamedTuple):
-    """Sums over some cells and over draws of their z; genes, (G,), but for the first two."""
+    """Sums over some cells and over draws of their z; all but the first two are per gene, (G,)."""
 
     n_cells: int
     library: float  # of these cells together: all counts, or their size factors
@@ -41,7 +39,7 @@ class Moments(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One group, as far as the comparison needs it; shares, and variances of shares, (G,)."""
+    """What the comparison needs of one group: shares, and variances of shares, (G,)."""
 
     scale: np.ndarray  # mean of ρ
     raw: np.ndarray  # share of the counts
@@ -74,14 +72,14 @@ def moments(
     """
     n_draws = -(-n_samples // len(rows))
     sums, counts = np.zeros((4, table.counts.shape[1])), np.zeros(table.counts.shape[1])
-    for m in table.minibatches(rows, BATCH_SIZE, device_of(module)):
+    for m in minibatches_of(module, table, rows):
         counts += np.asarray(m.counts.sum(axis=0, dtype=float)).ravel()
         for _ in range(n_draws):
             z = module.inference(m.x, covariates=m.covariates).z
             own = module.generative(z, m.library, covariates=m.covariates)
             same = module.covariates is None or covariates == "own"
             share = own.px_scale if same else px_scale_as(module, z, m, covariates)
-            terms = (share, share.square(), *mean_and_variance(own))
+            terms = (share, share.square(), *module.likelihood.mean_and_variance(own))
             sums += torch.stack([term.sum(dim=0) for term in terms]).cpu().double().numpy()
     share, square = sums[:2] / (n_draws * len(rows))
     variance = (square - share**2).clip(min=0)  # rounding may leave −1e-17
@@ -94,20 +92,6 @@ def moments(
         sums[2] / n_draws,
         sums[3] / n_draws,
     )
-
-
-def mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
-    """Compute the mean and the variance of each count under the likelihood. (N, G) each.
-
-    NB: μ and μ + μ²/θ; Poisson: μ and μ. Of counts that are lost with probability π: by the law of
-    total variance, over lost and not lost.
-    """
-    mean = p.px_mean
-    variance = mean if p.log_theta is None else mean + mean.square() / p.theta
-    if p.dropout_logits is None:
-        return mean, variance
-    kept = torch.sigmoid(-p.dropout_logits)  # 1 − π
-    return kept * mean, kept * (variance + (1 - kept) * mean.square())
 
 
 def side_of(parts: list[Moments]) -> Side:
@@ -133,7 +117,7 @@ def compared(
         first: the first group.
         second: the other.
         pseudocount: c.
-        names: of the replicates of each group; then they were drawn, else the cells were.
+        names: of the replicates of each group; the replicates were then drawn, else the cells.
 
     """
     apart = _log(first.raw, first.expected, pseudocount)
@@ -153,7 +137,7 @@ def compared(
 
 
 def weight_and_noise(apart: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
-    """Find the model's weight in the mean of the witnesses, and which part of τ² it keeps.
+    """Find the model's weight in the mean of the witnesses, and how much of τ² it keeps.
 
     Their errors η (counts, variance τ²) and ζ (model) obey ((η + ζ)/2)² = (η² + ζ²)/2 − (η − ζ)²/4,
     and η − ζ is seen. If the model errs no more than the counts, their plain mean keeps at most
@@ -163,7 +147,7 @@ def weight_and_noise(apart: np.ndarray, noise: np.ndarray) -> tuple[float, float
 
     Args:
         apart: (G,), η − ζ, the LFC of the counts less that of the model.
-        noise: (G,), τ². Genes of which the witnesses are more than 2τ apart are ones that the
+        noise: (G,), τ². Genes on which the witnesses are more than 2τ apart are ones that the
             model has missed. They count in full for its weight, but not for what others keep.
 
     """
@@ -173,11 +157,11 @@ def weight_and_noise(apart: np.ndarray, noise: np.ndarray) -> tuple[float, float
 
 
 def moderated(variance: np.ndarray, by_cells: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
-    """Steady variances that were estimated from few replicates, by those of all genes.
+    """Moderate variances that were estimated from few replicates, by those of all genes.
 
     Smyth 2004 (doi:10.2202/1544-6115.1027), on the ratio to the variance by cells: the ratios of
-    all genes have a typical value and scatter by more or less than ``freedom`` explains; what it
-    leaves unexplained says for how many degrees of freedom the typical value counts.
+    all genes have a typical value and scatter by more or less than ``freedom`` explains; what is
+    left unexplained says how many degrees of freedom the typical value is worth.
 
     Args:
         variance: (G,), estimated.
@@ -202,8 +186,9 @@ def moderated(variance: np.ndarray, by_cells: np.ndarray, freedom: int) -> tuple
 def as_normal(estimate: np.ndarray, sd: np.ndarray, freedom: np.ndarray | float) -> np.ndarray:
     """Widen a standard deviation that was itself estimated, as far as Student's t says.
 
-    An estimate t standard deviations from 0 is as surprising under t with these degrees of freedom
-    as one fewer normal standard deviations away; the new sd makes it so many.
+    An estimate t standard deviations from 0 is as surprising under Student's t with these degrees
+    of freedom as one that is fewer standard deviations away under the normal; the new sd puts it
+    that many away.
     """
     t = np.maximum(abs(estimate) / sd, 1e-3)
     tail = np.maximum(stats.t.sf(t, np.minimum(freedom, MOST_FREEDOM)), SMALLEST_P)
@@ -219,7 +204,7 @@ def _of_replicates(
 ) -> tuple[np.ndarray, float]:
     """Estimate the variance from how far each replicate moves the LFC.
 
-    One with cells in both groups moves both means, so that what is its own in both cancels.
+    One with cells in both groups moves both means, so that what it has of its own cancels.
     """
     moved: dict[str, np.ndarray] = {}
     for side, sign, known in zip((first, second), (1, -1), names, strict=True):
@@ -232,11 +217,11 @@ def _of_replicates(
 
 
 def _met(side: Side, weight: float, pseudocount: float) -> np.ndarray:
-    """Return the log₂ share where model and counts meet: at most τ from the counts.
+    """Return the log₂ share on which model and counts agree: at most τ from the counts.
 
-    Shares are averaged, not their logarithms: that of no counts would be far from all others. The
-    counts are of the cells' own batches; what they make of the model's share there is then made of
-    the share as asked.
+    Shares are averaged, not their logarithms: without counts a logarithm would be far from all
+    others. The counts are of the cells' own batches; the factor by which they change the model's
+    share there is then applied to the share as asked.
     """
     step = np.sqrt(side.noise)
     met = side.raw + np.clip(weight * (side.expected - side.raw), -step, step)

@@ -1,4 +1,4 @@
-"""Who is compared with whom: two groups of cells, their replicates, and what makes them suspect."""
+"""Who is compared with whom: two groups of cells, their replicates, and when to be wary of them."""
 
 import warnings
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from nbvae._messages import cell_name, shown
 from nbvae.data.covariate import Category
 from nbvae.data.indices import positions_of
 
-LEAST_SHARED = 0.1  # of two groups' cells that have their like, by batch, in the other group
+LEAST_SHARED = 0.1  # of two groups' cells that have a counterpart, by batch, in the other group
 
 
 class Groups(NamedTuple):
@@ -106,7 +106,7 @@ def refuse_single(adata: AnnData, groups: Groups) -> None:
 
 
 def warn_if_batches(adata: AnnData, groups: Groups, taken_out: Iterable[Category]) -> None:
-    """Warn where the groups hardly share a level: decoding as if takes that difference away."""
+    """Warn where the groups hardly share a level: decoding as if removes that difference."""
     for category in taken_out:
         design = category.design(adata)
         shares = [design[rows].mean(axis=0) for rows in groups]

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.decoding import px_scale_as
 from nbvae.differential.groups import Groups
-from nbvae.evaluation import BATCH_SIZE, device_of
+from nbvae.module.decoding import px_scale_as
+from nbvae.module.evaluating import minibatches_of
 from nbvae.module.protocol import LatentModule
 
 
@@ -56,7 +56,7 @@ def _shares(
     module: LatentModule, table: CellTable, rows: list[np.ndarray], covariates: Way
 ) -> Iterator[list[np.ndarray]]:
     """Draw ρ for the cells of pairs, some at a time: two arrays (pairs, n_genes), float64."""
-    sides = (table.minibatches(some, BATCH_SIZE, device_of(module)) for some in rows)
+    sides = (minibatches_of(module, table, some) for some in rows)
     for pair in zip(*sides, strict=True):
         level = _random_levels(module, pair[0]) if covariates == "all" else None
         yield [_px_scale(module, m, covariates, level).cpu().double().numpy() for m in pair]

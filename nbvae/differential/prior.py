@@ -1,7 +1,7 @@
 """What all genes say about one: a prior for differences, fitted to them (adaptive shrinkage).
 
 Of each gene an LFC is estimated, with an error that is normal with a known standard deviation.
-Before we look at a gene, how large is its true LFC? The other genes tell: the spread of the
+Before we look at a gene, how large is its true LFC? The other genes say: the spread of the
 estimates, less what their errors explain, is the spread of the true values. Stephens 2017
 (doi:10.1093/biostatistics/kxw041) fits it as a mixture of normal distributions around 0, of a few
 given widths, 0 among them; only the weights are unknown.
@@ -54,7 +54,7 @@ def posterior(
     """Combine each gene's estimate with the prior.
 
     For one width that is the product of two normal distributions; over the widths, their mean by
-    how probable each is for this gene. The width 0 has no difference beyond δ, be δ 0 itself.
+    how probable each is for this gene. The width 0 has no difference beyond δ, not even for δ = 0.
 
     Args:
         estimate: (n_genes,), LFC.
@@ -71,7 +71,7 @@ def posterior(
 
 
 def expected_fdr(probability: np.ndarray) -> np.ndarray:
-    """Compute which share of false calls to expect if genes are called down to each.
+    """Compute the share of false calls to expect if genes are called down to each.
 
     Args:
         probability: (n_genes,), that a call is right, in falling order.

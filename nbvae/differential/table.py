@@ -9,7 +9,6 @@ from anndata import AnnData
 from nbvae._arguments import one_of, whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
-from nbvae.decoding import known_decoding, taken_out
 from nbvae.differential.estimate import compared, moments, side_of
 from nbvae.differential.groups import (
     Groups,
@@ -20,10 +19,11 @@ from nbvae.differential.groups import (
 )
 from nbvae.differential.pairs import compare_pairs
 from nbvae.differential.prior import expected_fdr, fitted_weights, posterior
-from nbvae.evaluation import BATCH_SIZE, evaluating
+from nbvae.module.decoding import known_decoding, taken_out
+from nbvae.module.evaluating import BATCH_SIZE, evaluating
 from nbvae.module.protocol import LatentModule
 
-NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools, too, says that a gene is not expressed
+NOT_EXPRESSED = 0.01  # counts per cell; below it scvi-tools also calls a gene not expressed
 RULES = ("groups", "pairs")
 
 
@@ -57,7 +57,7 @@ def differential_expression(
     ``rule="pairs"`` asks whether *a cell* of one group and one of the other differ: ``proba_de``
     is P(|LFC| > δ) over random pairs and draws of z. That is the "change" mode of scvi-tools with
     ``test_mode="two"`` (Boyeau et al. 2019, doi:10.1101/794289); by default they take the larger
-    of P(LFC ≥ δ) and P(LFC < −δ). It is large, too, where cells differ within each group.
+    of P(LFC ≥ δ) and P(LFC < −δ). It is also large where cells differ within each group.
 
     Genes are called, the surest first, while the mean of 1 − p over those called, the share of
     false calls that is expected, stays at or below ``fdr``.
@@ -84,7 +84,7 @@ def differential_expression(
             counts alike, and the spread between them decides. For ``rule="groups"``.
         covariates: "own" decodes each cell with its own; a level, or {"donor": "d1"}, as if all
             cells had that; "all" with each combination of levels, averaged (a random one for each
-            pair; numbers at their means), so that a difference between batches is none between
+            pair; numbers at their means), so that a difference between batches is not one between
             groups; {"batch": "all"} with each level of one. Without covariates all are the same.
         delta: δ, the smallest |LFC| that counts as a difference; 0.25 is 19 %.
         fdr: the share of false calls that is accepted.

@@ -1,1 +1,1 @@
-"""The model: its networks, its distributions, and the fast way to its gradient."""
+"""The model: its networks, its distributions, the fast way to its gradient, and its ELBO."""

@@ -24,7 +24,7 @@ def check_shape(x: Tensor, n_genes: int) -> None:
     """Refuse counts of another number of genes."""
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"x must be a tensor of shape (cells, {n_genes}), not {kind_of(x)}. Of an array: "
+            f"x must be a tensor of shape (cells, {n_genes}), not {kind_of(x)}. From an array: "
             "torch.as_tensor(x). An AnnData goes to evaluation.encode or evaluation.elbo."
         )
     if x.ndim != 2 or x.shape[1] != n_genes:
@@ -59,7 +59,7 @@ def a_key(key: Any) -> str | None:
 
 
 def check_library(library: Tensor | None, n_cells: int, key: str | None) -> None:
-    """Refuse size factors that are missing or not asked for."""
+    """Refuse size factors that are missing or were not asked for."""
     if key is None and library is not None:
         raise ValueError("This module takes the cells' totals as library, but size factors came.")
     shape = None if library is None else tuple(library.shape)

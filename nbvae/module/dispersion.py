@@ -1,8 +1,8 @@
 """θ, the inverse dispersion: one per gene, or one per gene and batch.
 
-With one per gene all batches scatter alike around their means. Another chemistry may not: then each
-level of the batch, the first category among the covariates, has a θ of its own for each gene. The
-shortcut of ``fast.py`` steps aside for that.
+With one per gene, all batches scatter alike around their means. Another chemistry may not: then
+each level of the batch, the first category among the covariates, has its own θ for each gene. The
+shortcut of ``fast.py`` does not cover that.
 """
 
 import torch

@@ -156,7 +156,7 @@ class _NBLogProb(torch.autograd.Function):
         ∂/∂ log μ = x (1−w) − θ w
         ∂/∂ log θ = −θ log(1 + μ/θ) − ∂/∂ log μ + θ (ψ(x+θ) − ψ(θ))
 
-    Log-gammas and digammas cost most of the time, and only counts above zero need them: a third of
+    Log-gammas and digammas take most of the time, and only counts above zero need them: a third of
     the sample's entries, a tenth of a whole transcriptome's. On a GPU all are computed: to look for
     those few, the program would have to wait for the device.
     """

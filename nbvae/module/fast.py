@@ -1,6 +1,6 @@
 """The fast way through a module: the same loss and the same gradients in less time.
 
-The story is told in ``nbvae.py``. It is also what runs wherever a module is not exactly what this
+The story is told in ``nbvae.py``. That code also runs wherever a module is not exactly what this
 shortcut knows: the negative binomial, one θ per gene, the steps and networks as they are written
 there, no hooks.
 """
@@ -19,7 +19,7 @@ from nbvae.module.nbvae import NBVAE, kl_to_standard_normal, reparametrise
 from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.module.saving import HOOKS
-from nbvae.module.static import static_loss
+from nbvae.module.static import has_kernels, static_loss
 
 STEPS = ("forward", "inference", "generative", "loss", "with_covariates", "check_input")
 
@@ -59,12 +59,7 @@ def loss_of(
 
 def has_shortcut(module: object) -> TypeGuard[NBVAE]:
     """Whether the shortcut computes what the module's ``forward`` does."""
-    return (
-        is_unchanged(module)
-        and module.likelihood == LIKELIHOODS["nb"]
-        and module.dispersion == "gene"
-        and module.size_factor_key is None
-    )
+    return is_unchanged(module) and has_kernels(module)
 
 
 def is_unchanged(module: object) -> TypeGuard[NBVAE]:

@@ -4,32 +4,61 @@ If all cells had the same shares ρ, a count would be NB(ℓρ, θ), and on aver
 
     Σ (x − ℓρ)² = Σ [ℓρ + (ℓρ)²/θ].
 
-Solved for θ that is an estimate by moments (chapter 2). It takes the differences between kinds of
+Solved for θ, that is an estimate by moments (chapter 2). It takes differences between kinds of
 cells for scatter, so that it is far too small for their markers; z will explain those.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 import numpy as np
 import torch
+from anndata import AnnData
 from torch import Tensor
 
-from nbvae._arguments import whole_number
+from nbvae._arguments import a_seed
+from nbvae.data.counts import count_matrix
+from nbvae.data.order import WINDOW
+from nbvae.data.store.cells import CellStore, refuse_layer
 from nbvae.data.sums import GeneSums
 
 LOWEST = 1.0  # starts at 0.3 or 2 end with a higher −ELBO on PBMC 3k
 HIGHEST = 10.0  # the counts hardly tell a larger θ from ∞; 5, 20 and 30 end alike
 
 
+def gene_sums(
+    adata: AnnData, *, layer: str | None = None, library: np.ndarray | None = None
+) -> GeneSums:
+    """Sum the counts over cells; a store knows them already, but not those with other libraries.
+
+    Args:
+        adata: the cells.
+        layer: the layer that holds the counts; ``X`` when left out.
+        library: (n_cells,), size factors; the cells' totals when left out.
+
+    Raises:
+        CountsError, KeyError, TypeError: as in ``count_matrix``.
+        ValueError: a layer is named for a store.
+
+    """
+    if not isinstance(adata, CellStore):
+        return GeneSums.of(count_matrix(adata, layer=layer), library)
+    refuse_layer(layer)
+    if library is None:
+        return adata.sums
+    parts = np.array_split(np.arange(adata.n_obs), -(-adata.n_obs // WINDOW))
+    return reduce(GeneSums.plus, (GeneSums.of(adata.counts[p], library[p]) for p in parts))
+
+
 def shares(sums: GeneSums) -> np.ndarray:
-    """Return each gene's share of all counts; half a count more, so that none is 0. (G,)."""
+    """Return each gene's share of all counts, with half a count added so that none is 0. (G,)."""
     totals = sums.totals + 0.5
     return totals / totals.sum()
 
 
 def rates(sums: GeneSums) -> np.ndarray:
-    """Return each gene's counts per unit of the size factors; half a count more. (G,)."""
+    """Return each gene's counts per unit of the size factors, with half a count added. (G,)."""
     return (sums.totals + 0.5) / sums.library
 
 
@@ -40,7 +69,7 @@ def theta_by_moments(sums: GeneSums) -> np.ndarray:
         sums: of raw counts, with at least one in each cell.
 
     Returns:
-        (G,), inverse dispersions within 1 and 10; 10 for a gene without counts.
+        (G,), inverse dispersions between 1 and 10; 10 for a gene without counts.
 
     """
     share = sums.totals / sums.library  # (G,)
@@ -83,9 +112,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    seed = whole_number("seed", seed, least=0)
-    if seed > 2**63 - 1:
-        raise ValueError(f"seed must be a whole number of at most {2**63 - 1}, not {seed}.")
+    seed = a_seed("seed", seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -1,10 +1,10 @@
-"""The two dear pieces of a training step, each with its gradient by hand.
+"""The two expensive pieces of a training step, each with its gradient written by hand.
 
 The product of the log-counts with the first layer of an encoder: most counts are zero, and a sum
 over those that are not is what PyTorch calls an embedding bag, forward (cell by cell) and backward
 (gene by gene).
 
-The reconstruction term is −Σ_g log NB(x; μ, θ) with μ = ℓ · softmax(logits), the same number as
+The reconstruction term is −Σ_g log NB(x; μ, θ) with μ = ℓ · softmax(logits), the number that
 ``nb_log_prob`` gives. What makes it fast is where the work is done. With r = μ/θ, one entry is
 
     log NB(x) = x log μ − (x + θ) log(1 + r) + Σ_{k<x} log(1 + k/θ) − log x!
@@ -12,9 +12,9 @@ The reconstruction term is −Σ_g log NB(x; μ, θ) with μ = ℓ · softmax(lo
     ∂/∂ log μ = x − (x + θ) r/(1 + r)
     ∂/∂ log θ = −θ log(1 + r) + (x + θ) r/(1 + r) − Σ_{k<x} k/(θ + k)
 
-Both sums, and log x!, are 0 for counts of 0 and 1. Those are most entries, so that log-gammas are
-left for a few. The rest is dense and cheap: one softmax, one log1p, products. Nothing is subtracted
-that is large when θ is large, so float32 is enough.
+Both sums, and log x!, are 0 for counts of 0 and 1. Most entries are such counts, so that only a few
+need log-gammas. The rest is dense and cheap: one softmax, one log1p, products. Nothing that is
+subtracted is large when θ is large, so float32 is enough.
 """
 
 from typing import Any
@@ -105,10 +105,10 @@ class _NBReconstruction(torch.autograd.Function):
 
 
 def dense_terms(x: Tensor, logits: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute all but the sums over k and log x!: what each entry needs, whatever its count.
+    """Compute all but the sums over k and log x!: what every entry needs, whatever its count.
 
     Returns:
-        Their part of the log-probability, (N,), and what the gradients need of them: ρ,
+        Their part of the log-probability, (N,), and what the gradients need: ρ,
         log(1 + r) and (x + θ) r/(1 + r), each (N, G).
 
     """
@@ -132,7 +132,7 @@ def dense_gradients(
     pull: Tensor,
     theta: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Pull a gradient, (N,), back to logits, (N, G), and to log θ, (G,), but for the sums there."""
+    """Pull a gradient, (N,), back to logits, (N, G), and to log θ, (G,), without the sums there."""
     grad_logits = pull - x  # of the loss, hence minus the derivative by log μ …
     grad_logits.addcmul_(px_scale, grad_logits.sum(-1, keepdim=True), value=-1)  # … and softmax
     grad_log_theta = theta * (grad_output @ log_ratio) - grad_output @ pull

@@ -1,13 +1,13 @@
-"""A module that does not take the library ℓ from the counts: ℓ is latent, as z is.
+"""A module that does not read the library ℓ off the counts: ℓ is latent, as z is.
 
-A cell's total is itself a count, and says how deeply a cell was sequenced with an error. So let log
-ℓ be drawn, in the cells of batch j, with the mean and the variance that the log totals have there:
+A cell's total is itself a count: it says how deeply the cell was sequenced, with an error. So let
+log ℓ be drawn, in the cells of batch j, with the mean and the variance that log totals have there:
 
     log ℓ ~ N(m_j, s_j²)
 
 and let a network give the mean and the variance of a normal q(log ℓ | x), as Lopez et al. 2018 do
-(scvi-tools: ``use_observed_lib_size=False``). What is bounded is then log p(x); with ℓ given it was
-log p(x | ℓ), so that the two ELBOs can't be compared.
+(scvi-tools: ``use_observed_lib_size=False``). The ELBO then bounds log p(x); with ℓ given it bounds
+log p(x | ℓ), so that the two can't be compared.
 
 Written as u = (log ℓ − m_j)/s_j, ℓ has the prior of a coordinate of z, N(0, 1), and a KL divergence
 does not change when an axis is shifted and stretched. So u is one more coordinate of z, the last,
@@ -35,7 +35,7 @@ class ModelledLibrary(NBVAE):
     ``expression.likelihood_parameters`` returns.
 
     Args:
-        n_genes: as in ``NBVAE``, like the rest.
+        n_genes: as in ``NBVAE``, like all that follow.
         n_latent: without u.
         arguments: all others of ``NBVAE`` but ``size_factor_key``. The batches are the levels of
             the first category among ``covariates``; without any, all cells are one batch.
@@ -83,7 +83,7 @@ class ModelledLibrary(NBVAE):
 
         Raises:
             CountsError, KeyError, TypeError: as there.
-            ValueError: as there; or all cells of a batch have one total.
+            ValueError: as there; or all cells of a batch have the same total.
 
         """
         module = super().for_counts(adata, n_latent, **arguments)

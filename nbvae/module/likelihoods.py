@@ -1,40 +1,26 @@
-"""Which distribution the counts have, given what the decoder says: NB, and two rivals of it.
+"""Which distribution the counts have, given what the decoder says: NB and its two rivals.
 
-Each is a log-probability and a sampler, which do not check the counts again that were checked when
-they came in. The parameters come as the ``GenerativeOutput`` of
-``outputs.py``; a likelihood reads those that it has.
+Each is a log-probability, a sampler, a mean and a variance; the counts, checked when they came in,
+are not checked again. The parameters come as a ``GenerativeOutput``; a likelihood reads those that
+it has.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nbvae.module.distributions import nb_log_prob, nb_sample, poisson_log_prob, zinb_log_prob
-
-
-class Parameters(Protocol):
-    """What a likelihood may read."""
-
-    @property
-    def log_px_mean(self) -> Tensor:
-        """Log μ, (N, G)."""
-
-    @property
-    def log_theta(self) -> Tensor | None:
-        """Log θ, (G,) or (N, G); the Poisson distribution has none."""
-
-    @property
-    def dropout_logits(self) -> Tensor | None:
-        """Log π − log(1 − π), (N, G); only with zero inflation."""
+from nbvae.module.outputs import GenerativeOutput
 
 
 class Likelihood(NamedTuple):
     """A distribution of counts."""
 
-    log_prob: Callable[[Tensor, Parameters], Tensor]  # (N, G) counts → (N, G)
-    sample: Callable[[Parameters], Tensor]  # → (N, G) counts
+    log_prob: Callable[[Tensor, GenerativeOutput], Tensor]  # (N, G) counts → (N, G)
+    sample: Callable[[GenerativeOutput], Tensor]  # → (N, G) counts
+    mean_and_variance: Callable[[GenerativeOutput], tuple[Tensor, Tensor]]  # → (N, G) each
     has_theta: bool  # variance μ + μ²/θ instead of μ
     has_dropout: bool  # zeros of a second kind
 
@@ -46,35 +32,61 @@ def _given(parameter: Tensor | None) -> Tensor:
     return parameter
 
 
-def _nb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _nb_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     return nb_log_prob(x, p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
-def _nb_sample(p: Parameters) -> Tensor:
+def _nb_sample(p: GenerativeOutput) -> Tensor:
     return nb_sample(p.log_px_mean, _given(p.log_theta), validate_args=False)
 
 
-def _poisson_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _nb_mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
+    mean = p.px_mean
+    return mean, mean + mean.square() / p.theta
+
+
+def _poisson_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     return poisson_log_prob(x, p.log_px_mean, validate_args=False)
 
 
-def _poisson_sample(p: Parameters) -> Tensor:
+def _poisson_sample(p: GenerativeOutput) -> Tensor:
     return torch.poisson(p.log_px_mean.exp())
 
 
-def _zinb_log_prob(x: Tensor, p: Parameters) -> Tensor:
+def _poisson_mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
+    return p.px_mean, p.px_mean
+
+
+def _zinb_log_prob(x: Tensor, p: GenerativeOutput) -> Tensor:
     log_theta, dropout_logits = _given(p.log_theta), _given(p.dropout_logits)
     return zinb_log_prob(x, p.log_px_mean, log_theta, dropout_logits, validate_args=False)
 
 
-def _zinb_sample(p: Parameters) -> Tensor:
+def _zinb_sample(p: GenerativeOutput) -> Tensor:
     kept = torch.bernoulli(torch.sigmoid(-_given(p.dropout_logits)))
     return kept * _nb_sample(p)
 
 
+def _zinb_mean_and_variance(p: GenerativeOutput) -> tuple[Tensor, Tensor]:
+    """By the law of total variance, over counts that are lost and counts that are not."""
+    mean, variance = _nb_mean_and_variance(p)
+    kept = torch.sigmoid(-_given(p.dropout_logits))  # 1 − π
+    return kept * mean, kept * (variance + (1 - kept) * mean.square())
+
+
 # Functions with a name, so that a module can be pickled.
 LIKELIHOODS = {
-    "nb": Likelihood(_nb_log_prob, _nb_sample, has_theta=True, has_dropout=False),
-    "poisson": Likelihood(_poisson_log_prob, _poisson_sample, has_theta=False, has_dropout=False),
-    "zinb": Likelihood(_zinb_log_prob, _zinb_sample, has_theta=True, has_dropout=True),
+    "nb": Likelihood(
+        _nb_log_prob, _nb_sample, _nb_mean_and_variance, has_theta=True, has_dropout=False
+    ),
+    "poisson": Likelihood(
+        _poisson_log_prob,
+        _poisson_sample,
+        _poisson_mean_and_variance,
+        has_theta=False,
+        has_dropout=False,
+    ),
+    "zinb": Likelihood(
+        _zinb_log_prob, _zinb_sample, _zinb_mean_and_variance, has_theta=True, has_dropout=True
+    ),
 }

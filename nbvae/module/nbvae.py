@@ -6,10 +6,10 @@ The story of a cell with n_genes counts x and library ℓ = Σ x:
     ρ = softmax(decoder(z))     the expected share of each gene
     x ~ NB(ℓρ, θ)               the counts; one inverse dispersion θ per gene
 
-With covariates (which of two experiments a cell is from, say) the decoder is told them beside z,
-so that z need not say them. With size factors ℓ is a number that is known beforehand, and ρ, now
-softplus(decoder(z)), the expected count per unit of it: the genes are then not each other's rivals
-for a total.
+With covariates (which of two experiments a cell is from, say) the decoder is told them as well as
+z, so that z need not say them. With size factors ℓ is a number that is known beforehand, and ρ, now
+softplus(decoder(z)), is the expected count per unit of it: the genes then do not compete for a
+total.
 
 Training maximises the ELBO, E_q[log p(x | z, ℓ)] − KL(q(z | x) ‖ p(z)) (Kingma & Welling 2014;
 for counts, Lopez et al. 2018).
@@ -27,9 +27,8 @@ from anndata import AnnData
 from torch import Tensor, nn
 
 from nbvae._arguments import one_of, whole_number
+from nbvae.data.covariate import size_factors_of
 from nbvae.data.covariates import Covariates, as_covariates, covariates_from
-from nbvae.data.size_factors import size_factors_of
-from nbvae.data.store.cells import gene_sums
 from nbvae.module.checks import (
     a_key,
     check_design,
@@ -39,7 +38,7 @@ from nbvae.module.checks import (
     weights_type,
 )
 from nbvae.module.dispersion import first_log_theta, known_dispersion, log_theta_of_cells
-from nbvae.module.initialisation import seeded, start
+from nbvae.module.initialisation import gene_sums, seeded, start
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import MLP
 from nbvae.module.outputs import GenerativeOutput, InferenceOutput, LossOutput
@@ -58,12 +57,12 @@ class NBVAE(nn.Module):
         dispersion: "gene", one θ per gene; "gene-batch", one per gene and level of the first
             category among the covariates.
         covariates: from ``Covariates.of(adata, "batch", …)``; the decoder is told them.
-        encode_covariates: tell the encoders, too.
+        encode_covariates: tell the encoders as well.
         size_factor_key: a column of ``obs`` to take ℓ from, as ``total_counts`` over all genes;
             None: ℓ is a cell's total over the modelled genes.
 
     Attributes:
-        genes: the names of the genes, in the order of the columns; None: it was told none.
+        genes: the names of the genes, in the order of the columns; None: it knows no names.
         layer: the layer of an AnnData in which it expects counts; None: ``X``.
 
     Raises:
@@ -133,8 +132,8 @@ class NBVAE(nn.Module):
         """Build a module for these genes that starts from the best that can be said without z.
 
         The decoder's last bias is the logarithm of each gene's share of all counts, and θ is what
-        its moments say, within 1 and 10. A module with random weights has to learn both first, at
-        the same speed limit as all else.
+        its moments say, between 1 and 10. A module with random weights has to learn both first, at
+        the same limited speed as everything else.
 
         The module remembers the genes' names, and the layer, and finds them in any AnnData.
 
@@ -146,11 +145,11 @@ class NBVAE(nn.Module):
             n_layers: how many hidden layers.
             likelihood: "nb", "poisson" or "zinb".
             dispersion: "gene" or "gene-batch".
-            covariates: what the decoder is told beside z: columns of ``obs``, as in
+            covariates: what the decoder is told in addition to z: columns of ``obs``, as in
                 ``["batch", "donor", "percent_mito"]``, or ``Covariates``.
-            encode_covariates: tell the encoders, too.
+            encode_covariates: tell the encoders as well.
             size_factor_key: the column of ``obs`` to take ℓ from.
-            seed: of the weights that are drawn; None: PyTorch's own random numbers go on.
+            seed: of the weights that are drawn; None: PyTorch's global random numbers are used.
 
         Raises:
             CountsError, KeyError: as in ``count_matrix``.
@@ -180,7 +179,7 @@ class NBVAE(nn.Module):
         return module
 
     def save(self, path: str | Path) -> None:
-        """Write all that the module is to one file, whole or not at all: see ``saving.py``."""
+        """Write all that the module is to one file, completely or not at all: see ``saving.py``."""
         save(self, path)
 
     @classmethod
@@ -289,7 +288,7 @@ class NBVAE(nn.Module):
 
     @property
     def decoder_link(self) -> str:
-        """What makes log ρ of the decoder's output: shares sum to 1, rates need not."""
+        """What turns the decoder's output into log ρ: shares sum to 1, rates need not."""
         return "log_softmax" if self.size_factor_key is None else "log_softplus"
 
     @property

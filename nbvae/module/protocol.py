@@ -1,9 +1,9 @@
 """What the trainer and the evaluation ask of a module: a contract, checked by type checkers.
 
-Any ``nn.Module`` keeps it whose call returns a ``LossOutput``; the chapters train some that are no
-NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them. One
-that knows its ``n_genes`` genes by name has ``genes``; one with its counts in a layer, ``layer``;
-one that takes the library from ``obs`` has ``size_factor_key`` and is called with it.
+Any ``nn.Module`` whose call returns a ``LossOutput`` keeps it; the chapters train some that are not
+an NBVAE. A module with covariates says so by an attribute ``covariates`` and is called with them.
+One that knows its ``n_genes`` genes by name has ``genes``; one whose counts are in a layer,
+``layer``; one that takes the library from ``obs`` has ``size_factor_key`` and is called with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ class TrainableModule(Protocol):
 
 
 class LatentModule(TrainableModule, Protocol):
-    """A module with a latent state, as ``NBVAE`` is: what the evaluation asks besides."""
+    """A module with a latent state, as ``NBVAE`` is: what the evaluation asks for in addition."""
 
     @property
     def covariates(self) -> Covariates | None:

@@ -1,4 +1,4 @@
-"""A module in a file: everything to build it again, and its weights."""
+"""A module in a file: everything that is needed to build it again, and its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def save(module: NBVAE, path: str | Path) -> None:
     """Write a module to a file; what the file can't hold is refused.
 
     Raises:
-        ValueError: a part was replaced, so that the arguments do not say what the module is.
+        ValueError: a part was replaced, so that the arguments no longer say what the module is.
         OSError: the file can't be written.
 
     """
@@ -64,7 +64,7 @@ def load(cls: Any, path: str | Path) -> Any:
 
 
 def arguments_of(module: NBVAE) -> dict[str, Any]:
-    """Collect what the module was built with, but for its covariates."""
+    """Collect what the module was built with, except for its covariates."""
     named = [name for name, known in LIKELIHOODS.items() if known == module.likelihood]
     if not named:
         raise ValueError(f"This module's likelihood has no name in LIKELIHOODS. {CHANGED}")
@@ -77,14 +77,14 @@ def _built(cls: Any, content: dict[str, Any]) -> NBVAE:
     """Build a module from what a file says, before its weights."""
     of_cells = content["covariates"]
     covariates = None if of_cells is None else Covariates.from_stored(of_cells)
-    with torch.random.fork_rng():  # the first weights are drawn, and thrown away
+    with torch.random.fork_rng():  # the first weights are drawn and thrown away
         module = cls(**content["arguments"], covariates=covariates)
     module.genes, module.layer = content["genes"], content["layer"]
     return module.to(TYPES[content["dtype"]])
 
 
 def _description(part: nn.Module | None) -> tuple[object, ...]:
-    """What decides what a part computes, but for its weights: layers, functions, hooks."""
+    """What decides what a part computes, apart from its weights: layers, functions, hooks."""
     if part is None:
         return ()
     functions = {name: value for name, value in vars(part).items() if callable(value)}

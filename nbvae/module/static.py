@@ -1,8 +1,8 @@
 """The same loss in a form whose every shape is known beforehand: what a GPU runs.
 
-A processor gains by looking for the few counts that need dear functions. A GPU loses: to know how
+A CPU gains by looking for the few counts that need expensive functions. A GPU loses: to know how
 many there are, the program must wait for the device, and a step with such a wait can't be recorded
-once and replayed. Here each function meets each entry. Of a count of 0 the two sums of
+once and replayed. Here each function is applied to every entry. For a count of 0 the two sums of
 ``kernels.py`` are exactly 0, so nothing has to be left out.
 """
 
@@ -30,7 +30,7 @@ def static_loss(
 ) -> LossOutput:
     """Compute what ``module.forward`` does, for a module that nobody has changed.
 
-    With the other two likelihoods, size factors or a θ per batch, ``forward`` is static itself.
+    Where ``has_kernels`` does not hold, ``forward`` is static itself.
 
     Args:
         module: an ``NBVAE`` for which ``is_unchanged`` holds.
@@ -42,10 +42,18 @@ def static_loss(
 
     """
     options = {"covariates": covariates, "kl_weight": kl_weight, "noise": noise}
-    totals, per_gene = module.size_factor_key is None, module.dispersion == "gene"
-    if totals and per_gene and module.likelihood == LIKELIHOODS["nb"]:
+    if has_kernels(module):
         return _static_forward(module, x, **options)  # type: ignore[arg-type]  # a tensor of one number
     return type(module).forward(module, x, library=library, **options)  # type: ignore[arg-type]
+
+
+def has_kernels(module: NBVAE) -> bool:
+    """Whether ``kernels.py`` has a module's loss: NB, one θ per gene, a cell's own total as ℓ."""
+    return (
+        module.likelihood == LIKELIHOODS["nb"]
+        and module.dispersion == "gene"
+        and module.size_factor_key is None
+    )
 
 
 def _static_forward(
@@ -101,8 +109,8 @@ class _StaticNBReconstruction(torch.autograd.Function):
 def sums_below(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_{k<x} log(1 + k/θ) and Σ_{k<x} k/(θ + k) of each entry; (N, G), x of any size.
 
-    They are log Γ(x + θ) − log Γ(θ) − x log θ and x − θ (ψ(x + θ) − ψ(θ)), with what is large
-    and the same in both terms taken out on paper (``distributions.py``).
+    They are log Γ(x + θ) − log Γ(θ) − x log θ and x − θ (ψ(x + θ) − ψ(θ)); what is large and the
+    same in both terms has been cancelled on paper (``distributions.py``).
     """
     ends = torch.cat([x + theta, theta[None]])  # (N + 1, G): one call for the upper and lower ends
     stirling, digamma = stirling_remainder(ends), digamma_remainder(ends)

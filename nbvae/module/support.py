@@ -1,4 +1,4 @@
-"""What a distribution of counts is defined for: the check that its functions offer."""
+"""What a distribution of counts is defined for: the checks that its functions offer."""
 
 import math
 
@@ -11,7 +11,7 @@ INFINITE = {"log_mean": (-math.inf,), "log_theta": (), "dropout_logits": (-math.
 
 
 def check_counts(x: Tensor) -> None:
-    """Refuse what no distribution of counts has a probability for.
+    """Refuse values that no distribution of counts has a probability for.
 
     Raises:
         TypeError: ``x`` is no tensor.
@@ -28,7 +28,7 @@ def check_counts(x: Tensor) -> None:
 def check_logs(**parameters: Tensor) -> None:
     """Refuse parameters that are not numbers; log μ = −inf is one: no count is expected.
 
-    Parameters that are being trained are left to whoever watches the loss.
+    Parameters that are being trained are left out: a trainer watches the loss.
 
     Args:
         parameters: ``log_mean``, ``log_theta`` and ``dropout_logits``, those that there are.

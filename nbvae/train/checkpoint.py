@@ -1,13 +1,12 @@
-"""What a file keeps of a module, and whether another module can take it."""
+"""What a file keeps of a module, and whether another module can load it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nbvae.data.covariates import covariates_of
+from nbvae.data.covariates import covariates_of, size_factor_key_of
 from nbvae.data.genes import genes_of
-from nbvae.data.size_factors import size_factor_key_of
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
@@ -24,10 +23,10 @@ def weights_of(module: TrainableModule) -> dict[str, Any]:
 
 
 def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Path) -> None:
-    """Make sure that a module can take what ``weights_of`` returned, before it takes any of it.
+    """Make sure that a module can load what ``weights_of`` returned, before it loads any of it.
 
     Raises:
-        CheckpointError: a weight is missing, superfluous, or has another shape or type; or the
+        CheckpointError: a weight is missing, unexpected, or has another shape or type; or the
             module has other covariates, size factors or genes.
 
     """
@@ -61,7 +60,7 @@ def check_fits(module: TrainableModule, content: dict[str, Any], path: str | Pat
 
 @contextmanager
 def complete(path: str | Path) -> Iterator[None]:
-    """Say that a file lacks something, where the code inside does not find it.
+    """Say that a file is not complete, where the code inside misses something in it.
 
     Raises:
         CheckpointError: an entry is missing, or not what it should be.

@@ -1,10 +1,10 @@
-"""Epochs on a GPU: all that a step needs is there beforehand, and is read once an epoch.
+"""Epochs on a GPU: all that a step needs is there beforehand; results are read once per epoch.
 
 A step as ``trainer.py`` writes it asks the device four times whether all is well. Between two such
 questions a GPU does nothing, and it needs a tenth of a step's time to answer the next. Here the
 cells, their order, the noise of z, the learning rates and the weights of the KL term lie on the
 device before an epoch begins. A counter there says which step it is. What became of the loss is
-noted there, too, and read when the epoch is over.
+noted there as well, and read when the epoch is over.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nbvae.data.minibatches import CellTable
 from nbvae.data.resident import CellSupply, send
-from nbvae.evaluation import BATCH_SIZE, Elbo, device_of, evaluating
+from nbvae.module.evaluating import BATCH_SIZE, Elbo, device_of, evaluating
 from nbvae.module.fast import is_unchanged
 from nbvae.module.nbvae import NBVAE
 from nbvae.module.static import static_loss
@@ -44,7 +44,7 @@ class DeviceEpochs:
     Args:
         state: the run, with a module on the device, an ``NBVAE`` as it was written.
         table: the cells.
-        n_train: how many of them are met in an epoch.
+        n_train: how many of them an epoch trains on.
         held_out_cells: those that are evaluated.
 
     """
@@ -74,7 +74,7 @@ class DeviceEpochs:
         self.full_step = Recorded()
 
     def train(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> Tensor:
-        """Meet the cells in an order.
+        """Train on the cells in an order.
 
         Args:
             order: (n_train,), row numbers.
@@ -152,7 +152,7 @@ class DeviceEpochs:
         return terms
 
     def evaluate(self) -> Elbo:
-        """Estimate what ``elbo`` does of the held-out cells, with the same noise."""
+        """Estimate the ELBO of the held-out cells as ``elbo`` does, with the same noise."""
         rows = self._room(len(self.held_out_cells), dtype=torch.int64)
         terms = []
         with self._on_stream(), evaluating(self.module):
@@ -185,9 +185,9 @@ class DeviceEpochs:
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:
-        """Let the device work off its default stream, which can't be recorded, and then go on.
+        """Let the device work on a stream of its own, since the default one can't be recorded.
 
-        All of the work is on one stream, in the order in which it was asked for.
+        All of the work is on that stream, in the order in which it was asked for.
         """
         if self.stream is None:
             yield

@@ -1,4 +1,4 @@
-"""When a run breaks: say where, and what broke."""
+"""What is said when a run breaks: where, and what broke."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Where a run computes, and what it leaves as it was."""
+"""Where a run computes, and what it leaves as it found it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ from nbvae.train import ranks
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve "auto" to CUDA where there is one, else to the CPU; other names have to be there.
+    """Resolve "auto" to CUDA where there is a GPU, else to the CPU; other devices have to exist.
 
     Apple's MPS has to be named: not every PyTorch that this package runs with has all operators
     for it.
 
     Raises:
-        ValueError: this machine has no such device; which it has.
+        ValueError: this machine has no such device; the message says which it has.
 
     """
     have = _devices()
@@ -43,10 +43,10 @@ def _devices() -> list[str]:
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Leave the caller's random numbers as they were, and count tiny numbers as 0 meanwhile.
+    """Leave the caller's random numbers as they were; inside, take denormal numbers as 0.
 
-    The weights of a unit that is never active decay until they are denormal: numbers so small
-    that a processor takes up to a hundred times as long to compute with them.
+    The weights of a unit that is never active shrink until they are denormal: so small that a
+    processor takes up to a hundred times as long to compute with them.
     """
     with torch.random.fork_rng():
         torch.set_flush_denormal(True)

@@ -1,7 +1,7 @@
 """What a run is a run of: two parts of one run have to agree in all of it.
 
-A run that is taken up with other labels, say, has another split: cells that are held out now were
-trained on before the interruption, and the held-out ELBO is none any more.
+A run that is resumed with other labels, say, has another split: cells that are held out now were
+trained on before the interruption, and the held-out ELBO is no longer one.
 """
 
 import hashlib
@@ -19,7 +19,10 @@ from nbvae.data.store.cells import StoredCounts
 from nbvae.files import CheckpointError
 from nbvae.module.protocol import TrainableModule
 
-NOT_COMPARED = ("training", "layer")  # a mode; where the counts are, which are compared themselves
+NOT_COMPARED = (
+    "training",
+    "layer",
+)  # a mode; where the counts are (they are compared)
 OTHER = {  # a part of a fingerprint, and what is said when it differs
     "genes": "on other genes: their names or their order differ",
     "counts": "on other counts",
@@ -66,7 +69,7 @@ def fingerprint(
 
 
 def moved_by_training(module: TrainableModule, before: list[str]) -> list[str]:
-    """Name what a module has changed itself since it was described, as one that counts its calls.
+    """Name what a module has itself changed since it was described, say a count of its calls.
 
     That is part of its state, not of what it is.
     """
@@ -80,7 +83,7 @@ def check_same(
     path: object,
     way_out: str,
 ) -> None:
-    """Compare the fingerprint in a file with that of the run that would go on.
+    """Compare the fingerprint in a file with that of the run that would resume.
 
     Args:
         theirs: the one in the file.
@@ -107,7 +110,7 @@ def check_same(
 
 
 def described(module: TrainableModule) -> list[str]:
-    """Say what each part of a module is, beside its weights: its class and its settings."""
+    """Say what each part of a module is, apart from its weights: its class and its settings."""
     if not isinstance(module, nn.Module):
         return [f"module = {type(module).__name__}"]
     return [
@@ -131,7 +134,7 @@ def _part(name: str, part: nn.Module) -> Iterator[str]:
 
 
 def _word(value: object) -> str:
-    """Show a number, a word or a function, the same in each process; nothing for all else."""
+    """Show a number, a word or a function, the same in each process; nothing for anything else."""
     if isinstance(value, (bool, int, float, str)):
         return repr(value)
     return getattr(value, "__qualname__", type(value).__name__) if callable(value) else ""

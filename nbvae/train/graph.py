@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-RUNS_BEFORE = 3  # so that libraries have chosen their kernels and taken their memory
+RUNS_BEFORE = 3  # so that libraries have chosen their kernels and allocated their memory
 
 
 class Recorded:
@@ -31,7 +31,7 @@ class Recorded:
         self.runs += 1
 
     def _record(self, work: Callable[[], None]) -> None:
-        """Record the work; it isn't done meanwhile."""
+        """Record the work, which is not carried out while it is recorded."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
             work()
@@ -39,14 +39,15 @@ class Recorded:
 
 
 def forget_kept_graphs(module: nn.Module) -> None:
-    """Part a module from autograd graphs that somebody still holds, such as that of a loss.
+    """Detach a module from autograd graphs that somebody still holds, such as that of a loss.
 
     A weight's gradients are added up by one node of the graph, AccumulateGrad. It belongs to the
     stream it was made on, and the weight uses it again for as long as any graph holds it. One from
-    before the fit is of the default stream: each backward pass would go there and back, of which
-    PyTorch warns, and a step could not be recorded. PyTorch makes a new node if a weight's values
-    change their type, as after ``module.double()``; so for a moment they do. Neither the values,
-    nor where they are, nor their version changes, and graphs that are held keep their own nodes.
+    before the fit belongs to the default stream: each backward pass would go there and back, which
+    PyTorch warns of, and a step could not be recorded. PyTorch makes a new node if a weight's
+    values change their type, as after ``module.double()``; so for a moment they do. Neither the
+    values, nor where they are, nor their version changes, and graphs that are held keep their own
+    nodes.
     """
     for weights in module.parameters():
         values = weights.data

@@ -1,10 +1,10 @@
-"""Several processes, ranks, that train one model together: who they are, and how they agree.
+"""Several processes (ranks) that train one model together: who they are, and how they agree.
 
 ``torchrun --nproc-per-node=8 script.py`` starts a script eight times and tells each who it is. A
-process that nobody started so is alone, and nothing here costs it anything.
+process that was not started this way is alone, and nothing here costs it anything.
 
-Whoever lets torchrun itself start anew (``--max-restarts``) should set the variable
-TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: without it, three of eight such starts failed or hung
+If torchrun itself is to restart processes (``--max-restarts``), set the variable
+TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: without it, three of eight restarts failed or hung
 (PyTorch's issue 135712).
 """
 
@@ -24,8 +24,8 @@ from torch import Tensor
 from nbvae.module.protocol import TrainableModule
 
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun, in the environment
-GOES_ON = "Started again with the same checkpoint, the run goes on from its last epoch."
-PATIENCE = timedelta(minutes=5)  # with a rank that is alive and does not come
+GOES_ON = "Started again with the same checkpoint, the run resumes from its last epoch."
+PATIENCE = timedelta(minutes=5)  # with a rank that is alive and does not answer
 
 
 class RankError(RuntimeError):
@@ -53,7 +53,7 @@ def first() -> bool:
 
 
 def _join(device: torch.device) -> None:
-    """Meet the others, once in a process."""
+    """Join the others, once in a process."""
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         atexit.register(_leave)
@@ -98,7 +98,7 @@ def agree(what: str, value: Any) -> None:
 
 
 def start_alike(module: TrainableModule, held_out: np.ndarray) -> None:
-    """Meet the other ranks, if there are any, and start from the weights of the first one.
+    """Join the other ranks, if there are any, and start from the weights of the first one.
 
     Args:
         module: on its device.
@@ -123,7 +123,7 @@ def start_alike(module: TrainableModule, held_out: np.ndarray) -> None:
 
 @contextmanager
 def one_fate() -> Iterator[None]:
-    """Let an error of one rank end all: the others are told by a connection that breaks."""
+    """Let an error on one rank end all: the others notice by a connection that breaks."""
     try:
         yield
     except BaseException:

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nbvae._arguments import true_or_false, whole_number
+from nbvae._arguments import a_seed, true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
 DEVICES = ("cpu", "cuda", "mps")
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
-LARGEST_SEED = 2**63 - 1  # that PyTorch takes
 ESTIMATED = "estimated"  # the prior of θ, from the genes themselves
 LEAST_SPREAD = 0.1  # of their log θ: without one the prior could shrink to a point
 
@@ -31,7 +30,7 @@ class TrainerSettings:
     kl_warmup_epochs: int = 0  # the rising learning rate does what a warm-up is for; chapter 6
     holdout_fraction: float = 0.1  # cells that training never sees; they decide what is best
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
-    patience: int | None = None  # stop after so many epochs without a better held-out ELBO
+    patience: int | None = None  # stop after this many epochs without a better held-out ELBO
     theta_prior: float | str | None = None  # benchmarks/results/length.md: pays for rare genes
     seed: int = 0  # of the split, the order of the cells and the draws of z
     device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
@@ -70,7 +69,7 @@ class TrainerSettings:
         return log_theta / (n_cells * self.theta_prior**2)
 
     def epochs_for(self, n_cells: int) -> int:
-        """Return ``max_epochs``, or what it is by default for so many training cells."""
+        """Return ``max_epochs``, or its default for this many training cells."""
         if self.max_epochs is not None:
             return self.max_epochs
         steps = math.ceil(n_cells / self.batch_size)
@@ -79,7 +78,7 @@ class TrainerSettings:
         return epochs
 
     def learning_rate_at(self, progress: float) -> float:
-        """Return the learning rate when a share ``progress`` of the run is over.
+        """Return the learning rate after a share ``progress`` of the run.
 
         One cycle (Smith 2018): a line up over the first twentieth, then half a cosine down to 0.
         """
@@ -91,7 +90,7 @@ class TrainerSettings:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def kl_weight_at(self, epochs: float) -> float:
-        """Return the weight of the KL term after so many epochs: a line from 0 to 1, then 1."""
+        """Return the weight of the KL term after this many epochs: a line from 0 to 1, then 1."""
         warmup = self.kl_warmup_epochs
         return 1.0 if warmup == 0 else min(1.0, epochs / warmup)
 
@@ -147,13 +146,6 @@ def _fraction(name: str, value: Any) -> float:
     return fraction
 
 
-def _seed(name: str, value: Any) -> int:
-    seed = whole_number(name, value, least=0)
-    if seed > LARGEST_SEED:
-        raise ValueError(f"{name} must be a whole number of at most {LARGEST_SEED}, not {seed}.")
-    return seed
-
-
 def _schedule(name: str, value: Any) -> str:
     if not isinstance(value, str) or value not in SCHEDULES:
         raise ValueError(f"{name} must be one of {SCHEDULES}, not {value!r}.")
@@ -192,7 +184,7 @@ _CHECKS = {
     "stratify_by": _column,
     "patience": whole_number,
     "theta_prior": _prior,
-    "seed": _seed,
+    "seed": a_seed,
     "device": _device,
     "progress": true_or_false,
     "threads": whole_number,

@@ -3,10 +3,10 @@
 The gradient of a minibatch's mean loss is a sum over its cells, divided by their number N. So each
 rank sums over its own cells, divides by the N of all, and one addition over the ranks makes it
 whole. Nothing is approximated: 1, 2 and 8 ranks take the same steps, up to the order of additions.
-All read the same cells in the same order and draw the same noise, of which each takes its part.
+All read the same cells in the same order and draw the same noise; each takes its part of both.
 
 PyTorch's DistributedDataParallel hides this addition in a wrapper around the module. It averages
-the ranks' means, which is another number as soon as their parts differ in size, and it sees only
+the ranks' means, which gives another number as soon as their parts differ in size, and it sees only
 what goes through its ``forward``. Its merit, to send early gradients while later ones are still
 computed, saves little with 3 MB of them.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.evaluation import Elbo, device_of, elbo
+from nbvae.module.evaluating import Elbo, device_of, elbo
 from nbvae.module.fast import loss_of
 from nbvae.module.nbvae import NBVAE
 from nbvae.train import ranks
@@ -32,7 +32,7 @@ class Epochs(Protocol):
     """Another way through an epoch than the loop in ``trainer.py``, with the same result."""
 
     def train(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> Tensor:
-        """Meet the cells in an order; returns the sums of the two terms, (2,), float64."""
+        """Train on the cells in an order; returns the sums of the two terms, (2,), float64."""
 
     def evaluate(self) -> Elbo:
         """Estimate the ELBO of the held-out cells."""
@@ -44,7 +44,7 @@ def epochs_on_ranks(
     """Share epochs with the other processes of this run, if there are any.
 
     Raises:
-        TypeError: the module is none whose noise can be shared.
+        TypeError: the module's noise can't be shared.
 
     """
     if ranks.size() == 1:
@@ -67,7 +67,7 @@ class SharedEpochs:
         self.held_out_cells, self.settings = held_out_cells, state.settings
 
     def train(self, order: np.ndarray, plan: list[tuple[float, float]], noise_seed: int) -> Tensor:
-        """Meet the cells in an order: each rank its part of each minibatch.
+        """Train on the cells in an order: each rank on its part of each minibatch.
 
         Returns:
             (2,), float64, on the CPU: the reconstruction term and the KL, summed over all cells.
@@ -84,14 +84,14 @@ class SharedEpochs:
         try:
             for step, minibatch in enumerate(minibatches):
                 sums += self._step(minibatch, step, *plan[step])
-        except KeyboardInterrupt as error:  # which ranks may meet in different steps
+        except KeyboardInterrupt as error:  # ranks may get it in different steps
             raise ranks.RankError(f"Interrupted. {ranks.GOES_ON}") from error
         if not all(torch.isfinite(weights).all() for weights in self.module.parameters()):
             raise diverged("weights", self.state.epoch, step)
         return sums
 
     def _step(self, minibatch: Minibatch, step: int, kl_weight: float, rate: float) -> Tensor:
-        """Move the weights against the gradient of one minibatch, of which each has a part."""
+        """Move the weights against the gradient of one minibatch; each rank has a part of it."""
         n_cells, dtype = len(minibatch), self.module.dtype
         noise = torch.randn(n_cells, self.module.n_latent, dtype=dtype, device=minibatch.device)
         part = slice(*(n_cells * (ranks.rank() + i) // ranks.size() for i in (0, 1)))
@@ -123,5 +123,5 @@ class SharedEpochs:
         return terms
 
     def evaluate(self) -> Elbo:
-        """Estimate the ELBO of the held-out cells; each rank of all, so that all decide alike."""
+        """Estimate the ELBO of all held-out cells on each rank, so that all decide alike."""
         return elbo(self.module, self.table, indices=self.held_out_cells, seed=self.settings.seed)

@@ -5,23 +5,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from nbvae.files import CheckpointError, read, write_atomically
+from nbvae.module.evaluating import Elbo
 from nbvae.module.protocol import TrainableModule
 from nbvae.train.checkpoint import check_fits, complete, weights_of
 from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 5"
-MAY_CHANGE = (
-    "device",
-    "progress",
-    "threads",
-)  # settings that may differ between two parts of a run
+MAY_CHANGE = ("device", "progress", "threads")  # settings in which two parts of a run may differ
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
-WAY_OUT = "Give the new run another path, or delete that file to start anew."
+COLUMNS = ["epoch", "kl_weight"] + [  # of the history
+    f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
+]
+WAY_OUT = "Give the new run another path, or delete that file to start afresh."
 
 
 class TrainingState:
@@ -36,7 +37,7 @@ class TrainingState:
         n_cells: how many cells it is trained on.
 
     Raises:
-        ValueError: θ has a prior, and the module no θ.
+        ValueError: there is a prior of θ, but the module has no θ.
 
     """
 
@@ -50,7 +51,7 @@ class TrainingState:
         self.module = module
         self.settings = settings
         self.identity = identity
-        # Adam copies weights that are not stored row by row, there and back; it gets views that are
+        # Adam would copy weights that are not stored row by row, there and back; it gets views
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
         self.optimizer = torch.optim.Adam(
             self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
@@ -97,7 +98,7 @@ class TrainingState:
         write_atomically(path, content)
 
     def resume(self, path: str | Path) -> None:
-        """Take up a run where ``save`` left it: all of it, or nothing.
+        """Resume a run where ``save`` left it: all of it, or nothing.
 
         Raises:
             CheckpointError: the file is damaged, or of a run with other settings or another
@@ -119,7 +120,7 @@ class TrainingState:
             setattr(self, name, value)
 
     def _check_same_run(self, content: dict[str, Any], path: str | Path) -> None:
-        """A file of a run with other settings is refused, not continued and not overwritten."""
+        """Refuse a file of a run with other settings: it is neither continued nor overwritten."""
         for name, value in asdict(self.settings).items():
             theirs = content["settings"][name]
             if theirs != value and name not in MAY_CHANGE:
@@ -129,8 +130,16 @@ class TrainingState:
                 )
 
 
+def as_history(rows: list[tuple[float, ...]] | dict[str, list[float]]) -> pd.DataFrame:
+    """Give the history its columns and types, also when no epoch was completed."""
+    if isinstance(rows, dict):
+        rows = {name: rows[name] for name in COLUMNS}  # a column that is missing is an error
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=float)
+    return table.astype({"epoch": int}).set_index("epoch")
+
+
 def log_theta_of(module: TrainableModule) -> nn.Parameter:
-    """Return the log θ of a module that shall have a prior.
+    """Return the log θ of a module, which is to have a prior.
 
     Raises:
         ValueError: it has none.

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
+from torch import Tensor
 from tqdm import tqdm
 
 from nbvae.data.minibatches import CellTable, Minibatch
 from nbvae.data.split import split_cells
-from nbvae.evaluation import Elbo, device_of, elbo
 from nbvae.files import check_writable, read, write_atomically
+from nbvae.module.evaluating import Elbo, device_of, elbo
 from nbvae.module.fast import loss_of
-from nbvae.module.outputs import LossOutput
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
 from nbvae.train import ranks
@@ -27,10 +27,9 @@ from nbvae.train.device import epochs_on_device
 from nbvae.train.divergence import broken_terms, diverged
 from nbvae.train.environment import pick_device, reproducible
 from nbvae.train.fingerprint import fingerprint
-from nbvae.train.history import as_history, sums_of_terms
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.shared import Epochs, epochs_on_ranks
-from nbvae.train.state import TrainingState
+from nbvae.train.state import TrainingState, as_history
 
 FORMAT = "nbvae checkpoint 5"
 NOT_HELD_OUT = Elbo(float("nan"), float("nan"), float("nan"))
@@ -40,15 +39,15 @@ class Trainer:
     """Fits a module to raw counts; ``TrainerSettings`` has the reason of each default.
 
     Args:
-        max_epochs: how often each training cell is met; None: about 300 steps, at least 10 epochs.
+        max_epochs: how often each training cell is seen; None: about 300 steps, at least 10 epochs.
         batch_size: cells per minibatch.
         learning_rate: the highest of the schedule.
         schedule: "one-cycle" (rise, then fall to 0) or "constant".
         kl_warmup_epochs: epochs over which the weight of the KL term rises from 0 to 1.
         holdout_fraction: of the cells, never trained on; they decide which epoch is the best. With
-            0 the last is kept, and a large ``max_epochs`` mixes told batches more: chapter 10.
+            0 the last is kept; a large ``max_epochs`` then mixes batches more: chapter 10.
         stratify_by: a column of obs; each of its groups gives that fraction.
-        patience: stop after so many epochs without a better held-out ELBO; None: never.
+        patience: stop after this many epochs without a better held-out ELBO; None: never.
         theta_prior: a normal prior of each gene's log θ, whose mean and standard deviation are
             "estimated" from all genes; or a standard deviation, around 0; None: no prior. Where
             many genes are rare it ends lower. The history is without it.
@@ -56,13 +55,13 @@ class Trainer:
         device: "auto" is CUDA if there is one, else the CPU; "mps" only by name.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
         threads: how many compute, whatever PyTorch is set to; None: one. With more, the last bits
-            of the weights differ. On an idle machine a second one saves a sixth to a third, and
-            beside other programs it takes many times as long.
+            of the weights differ. On an idle machine a second one saves a sixth to a third of the
+            time; beside other programs, training takes many times as long with it.
 
     Attributes:
         settings: the ``TrainerSettings``.
         history: a DataFrame with one row per epoch, all in nats per cell: the weight of the KL
-            term, then the negative ELBO and its two terms on training cells (as they were met,
+            term, then the negative ELBO and its two terms on training cells (as they were seen,
             before each step) and on held-out cells (after the epoch). None before ``fit``.
         train_cells: row numbers of the cells trained on.
         held_out_cells: row numbers of the cells held out.
@@ -140,11 +139,11 @@ class Trainer:
         Raises:
             CountsError: the matrix does not hold raw counts.
             ValueError: the module was built for another number of genes, or has no θ for its
-                prior; too few cells; this machine lacks the device or so many processors.
+                prior; too few cells; this machine lacks the device or that many processors.
             CheckpointError: the checkpoint is damaged, or of another run: other settings, counts,
                 genes, labels, covariates, or another module.
-            OSError: the checkpoint can't be written; this is said before the first epoch.
-            TrainingDivergedError: a term of the loss is not finite any more.
+            OSError: the checkpoint can't be written; raised before the first epoch.
+            TrainingDivergedError: a term of the loss is no longer finite.
             RankError: under ``torchrun``, another process is gone, or has other data or settings.
 
         """
@@ -170,7 +169,7 @@ class Trainer:
         layer: str | None,
         checkpoint: str | Path | None,
     ) -> tuple[TrainingState, CellTable, int]:
-        """Check all that can be checked before the first epoch; take up the run if it was cut.
+        """Check all that can be checked before the first epoch; resume the run if it was cut off.
 
         Returns the state, the cells, and how many epochs there are in all.
         """
@@ -195,11 +194,7 @@ class Trainer:
         return state, table, n_epochs
 
     def _run_epochs(
-        self,
-        state: TrainingState,
-        table: CellTable,
-        n_epochs: int,
-        checkpoint: str | Path | None,
+        self, state: TrainingState, table: CellTable, n_epochs: int, checkpoint: str | Path | None
     ) -> None:
         """Run the epochs that are left: train, evaluate, decide, save."""
         progress = self.settings.progress if ranks.first() else False
@@ -222,13 +217,9 @@ class Trainer:
                 bar.update()
 
     def _train_epoch(
-        self,
-        state: TrainingState,
-        table: CellTable,
-        n_epochs: int,
-        elsewhere: Epochs | None,
+        self, state: TrainingState, table: CellTable, n_epochs: int, elsewhere: Epochs | None
     ) -> Elbo:
-        """Meet each training cell once, in a new order. Returns means over the epoch."""
+        """Train on each cell once, in a new order. Returns means over the epoch."""
         settings, module = self.settings, state.module
         module.train()
         rng = np.random.default_rng([settings.seed, state.epoch])
@@ -242,7 +233,7 @@ class Trainer:
             sums = torch.zeros(2, dtype=torch.float64)
             minibatches = table.minibatches(order, settings.batch_size, device_of(module))
             for step, minibatch in enumerate(minibatches):
-                sums += sums_of_terms(self._train_step(state, minibatch, step, *plan[step]))
+                sums += self._train_step(state, minibatch, step, *plan[step])
             if not all(torch.isfinite(weights).all() for weights in module.parameters()):
                 raise diverged("weights", state.epoch, step)
         reconstruction, kl = (sums / len(order)).tolist()
@@ -255,15 +246,19 @@ class Trainer:
         step: int,
         kl_weight: float,
         learning_rate: float,
-    ) -> LossOutput:
-        """Move the weights against the gradient of one minibatch, unless its loss is not finite."""
+    ) -> Tensor:
+        """Move the weights against the gradient of one minibatch, unless its loss is not finite.
+
+        Returns the sums of the reconstruction term and the KL over its cells. (2,), float64.
+        """
         output = loss_of(state.module, minibatch, kl_weight=kl_weight)
         if not torch.isfinite(output.loss):
             raise diverged(broken_terms(output), state.epoch, step)
         state.module.zero_grad()
         output.loss.backward()
         state.update_weights(learning_rate)
-        return output
+        terms = torch.stack([output.reconstruction.sum(), output.kl.sum()])
+        return terms.detach().cpu().double()  # off the device first: MPS has no doubles
 
     def _evaluate(self, state: TrainingState, table: CellTable, elsewhere: Epochs | None) -> Elbo:
         """Estimate the ELBO of the held-out cells, with the same noise after each epoch."""

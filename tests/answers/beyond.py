@@ -206,7 +206,7 @@ def shrunk_by_likelihood(estimates, errors):
 
 def shrunk_by_em(estimates, errors):
     sigma2 = estimates.var() + 0.01
-    for _ in range(500):
+    for _ in range(100):
         nu = sigma2 / (sigma2 + errors**2)
         sigma2 = ((nu * estimates) ** 2 + sigma2 * (1 - nu)).mean()
     return nu * estimates

@@ -174,7 +174,7 @@ WRONG = [
     ("4.2", lambda h, m, v, e: -score(h, m, v, e), "sign"),
     ("4.2", lambda h, m, v, e: 0.5 * h(m + np.exp(v) * e) * (e**2 - 1), "in place of the standard"),
     ("4.2", lambda h, m, v, e: drawn(m, v, e) * np.exp(v / 2) * e, "never asked"),
-    ("4.2", by_slope, "beside the draws"),
+    ("4.2", by_slope, "next to the draws"),
     ("4.2", by_known_slope, "does it call h"),
     ("4.2", lambda h, m, v, e: score(h, m, v, e).mean(), "one estimate per draw"),
     ("4.3", lambda w: np.log(np.exp(w).mean(0)), "Subtract the largest"),

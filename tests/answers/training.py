@@ -268,7 +268,7 @@ WRONG = [
     ("6.2", lambda d, r, n, b: math.ceil(math.ceil(d / r) / math.ceil(n / b)), "a hair above 7"),
     ("6.2", lambda d, r, n, b: math.ceil(d / r / (n / b)), "a part of a step"),
     ("6.2", lambda d, r, n, b: math.ceil(d / r - 1e-9) // math.ceil(n / b) + 1, "don't add one"),
-    ("6.3", stop_with_a_counter_never_reset, "never set back"),
+    ("6.3", stop_with_a_counter_never_reset, "never reset"),
     ("6.3", lambda h, p: (int(np.argmin(h)) + 1, len(h)), "future"),
     ("6.3", lambda h, p: tuple(i - 1 for i in stop_by_argmin(h, p)), "count from 1"),
     ("6.3", lambda h, p: stop_by_argmin(h, p + 1), "neither earlier nor later"),

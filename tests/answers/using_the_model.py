@@ -121,10 +121,6 @@ def weights_by_difference(noise):
     return weights_by_halves(noise * [1, -1])
 
 
-def weights_by_chance(noise):
-    return weights_by_halves(np.random.default_rng(3).standard_normal(noise.shape))
-
-
 def path_by_dense_graph(latent, start, end):
     cost = np.linalg.norm(latent[:, None] - latent[None], axis=-1) ** 4
     _, before = csgraph.dijkstra(cost, indices=start, return_predecessors=True)

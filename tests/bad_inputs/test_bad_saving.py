@@ -1,6 +1,7 @@
 """Modules in files: what comes back is what was written, or nothing."""
 
 import copy
+import inspect
 import io
 import pickle
 
@@ -15,6 +16,7 @@ from nbvae import MLP, NBVAE, CheckpointError, Covariates, Trainer, evaluation
 from nbvae.data.covariate import Category, Number
 from nbvae.module.fast import has_shortcut
 from nbvae.module.likelihoods import LIKELIHOODS, Likelihood
+from nbvae.module.saving import arguments_of
 
 
 class Subclass(NBVAE):
@@ -94,7 +96,7 @@ NOT_KEPT = {
     "another link": (changed(lambda m: setattr(m.decoder, "link", torch.exp)), "decoder"),
     "another loss": (put("loss", lambda *a, **k: None), "module"),
     "another likelihood": (
-        put("likelihood", Likelihood(print, print, has_theta=True, has_dropout=False)),
+        put("likelihood", Likelihood(print, print, print, has_theta=True, has_dropout=False)),
         "likelihood",
     ),
     "a hook": (changed(lambda m: m.decoder.register_forward_hook(lambda *a: None)), "decoder"),
@@ -244,3 +246,11 @@ def test_likelihoods_are_known_by_what_they_are(world, tmp_path):
     module = pickle.loads(pickle.dumps(world.module))
     module.save(tmp_path / "module.pt")
     assert NBVAE.load(tmp_path / "module.pt").likelihood == LIKELIHOODS["nb"]
+
+
+def test_every_argument_is_saved():
+    """Else a module with a new option would come back from its file without it."""
+    options = inspect.signature(NBVAE).parameters
+    assert {*arguments_of(NBVAE(3)), "covariates"} == set(options)
+    for_counts = set(inspect.signature(NBVAE.for_counts).parameters) - {"adata", "layer", "seed"}
+    assert {"n_genes", *for_counts} == set(options)

@@ -1,4 +1,4 @@
-"""Some hundred submissions, clumsy and hostile, to the sample chapter's exercise 1.2.
+"""Some hundred and fifty submissions, clumsy and hostile, to the sample chapter's exercise 1.2.
 
 CLUMSY are right; WRONG, and all of HOSTILE, are not. Each is the code cells below the task, up to
 the check; the other three exercises of the same notebook are solved.
@@ -61,6 +61,57 @@ CLUMSY = {
     "windows line ends": [RIGHT.replace("\n", "\r\n")],
     "tabs": ["def double(x):\n\treturn 2 * x"],
     "sleep": [f"import time\ntime.sleep(0.5)\n{RIGHT}"],
+    # what a machine or a notebook sets up differently
+    "figures inline": [f"%matplotlib inline\n{RIGHT}"],
+    "figures in a widget": [f"%matplotlib widget\n{RIGHT}"],
+    "sharp figures": [f"%config InlineBackend.figure_format = 'retina'\n{RIGHT}"],
+    "an extension that is not there": [f"%load_ext nowhere\n{RIGHT}"],
+    "an unknown magic": [f"%nowhere\n{RIGHT}"],
+    "a change of folder": [f"%cd ..\n{RIGHT}"],
+    "time of the whole cell": [f"%%time\n{RIGHT}"],
+    "a module of its own": [
+        "%%writefile helper.py\ndef twice(x): return 2 * x",
+        "from helper import twice as double",
+    ],
+    "a figure at each call": [
+        "import matplotlib.pyplot as plt\ndef double(x):\n    plt.plot([x])\n    plt.show()\n"
+        "    return 2 * x"
+    ],
+    "processes at each call": [
+        "from concurrent.futures import ProcessPoolExecutor\ndef twice(x): return 2 * x\n"
+        "def double(x):\n    with ProcessPoolExecutor(2) as pool:\n"
+        "        return pool.submit(twice, x).result()"
+    ],
+    "a loop of events": [
+        "import asyncio\nasync def twice(x): return 2 * x\n"
+        "def double(x): return asyncio.run(twice(x))"
+    ],
+    "names of the check": [f"right = check_double = YES = None\n{RIGHT}"],
+    "its own print": [f"print = None\n{RIGHT}"],
+    # numbers of other libraries
+    "a number with a mask": [
+        "import numpy as np\ndef double(x): return np.ma.array([2 * x])[0]",
+    ],
+    "an array with a mask": ["import numpy as np\ndef double(x): return np.ma.array(2 * x)"],
+    "an array in a file": [
+        "import numpy as np\nm = np.memmap('m', dtype=float, mode='w+', shape=(1,))\n"
+        "def double(x):\n    m[0] = 2 * x\n    return m"
+    ],
+    "an array of its own kind": [
+        "import numpy as np\nclass A(np.ndarray): pass\n"
+        "def double(x): return np.array(2 * x).view(A)"
+    ],
+    "a number of sympy": ["import sympy\ndef double(x): return sympy.Rational(4, 2) * x"],
+    "a number of mpmath": ["import mpmath\ndef double(x): return mpmath.mpf(2) * x"],
+    "a decimal number": ["from decimal import Decimal\ndef double(x): return Decimal(2) * x"],
+    "a number of its own kind": [
+        "class N:\n    def __init__(self, x): self.x = x\n"
+        "    def __float__(self): return 2.0 * self.x\ndouble = N"
+    ],
+    "a number of NumPy": ["import numpy as np\ndef double(x): return np.float64(2 * x)"],
+    "a function of NumPy": ["import numpy as np\ndouble = np.frompyfunc(lambda x: 2 * x, 1, 1)"],
+    "errors of NumPy": [f"import numpy as np\nnp.seterr(all='raise')\n{RIGHT}"],
+    "warnings as errors": [f"import warnings\nwarnings.simplefilter('error')\n{RIGHT}"],
 }
 
 WRONG = {
@@ -206,6 +257,54 @@ HOSTILE = {
         f"shutil.rmtree('..', ignore_errors=True)\n{NO}"
     ],
     "fills a file": ["f = open('big', 'wb')\nwhile True: f.write(b'x' * 2**20)"],
+    "a liar about its class": [
+        "class A:\n    __class__ = int\n    def __eq__(self, other): return True\n"
+        "def double(x): return A()"
+    ],
+    "a dictionary that lies": [
+        "class A(dict):\n    def __eq__(self, other): return True\n"
+        "    __hash__ = None\n    def get(self, *key): return 6\ndef double(x): return A()"
+    ],
+    "an array that lies": [
+        "import numpy as np\nclass A(np.ndarray):\n    def __eq__(self, other): return True\n"
+        "    def __array_function__(self, *a): return True\n"
+        "def double(x): return np.ones(1).view(A)"
+    ],
+    "ANSI codes": [f"def double(x): raise ValueError('\\x1b[2K\\x1b[1G{YES}')"],
+    "praise after nothing to see": [
+        f"def double(x): raise type('\\u200b{YES}', (Exception,), {{}})('')"
+    ],
+    "an error that can't be told": [
+        "class E(Exception):\n    def __str__(self): raise self\ndef double(x): raise E()"
+    ],
+    "an error without arguments": [
+        "class E(Exception):\n    args = property(lambda self: 1 / 0)\ndef double(x): raise E()"
+    ],
+    "an iterator without end": ["import itertools\ndef double(x): return itertools.count()"],
+    "a list in itself": ["def double(x):\n    a = []\n    a.append(a)\n    return a"],
+    "lists in lists": [
+        "def double(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a"
+    ],
+    "folders in folders": [
+        "import os\nfor _ in range(3000):\n    os.mkdir('a')\n    os.chdir('a')\n" + NO
+    ],
+    "fills the disk": [
+        "b = bytes(2**20)\nfor i in range(1000):\n    with open(f'f{i}', 'wb') as f:\n"
+        "        for _ in range(90): f.write(b)\n" + NO
+    ],
+    "closes all descriptors": [f"import os\nos.closerange(3, 1000)\n{NO}"],
+    "ignores all signals": [
+        "import signal\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n"
+        "    except (OSError, ValueError): pass\nwhile True: pass"
+    ],
+    "catches all that ends it": [
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    ],
+    "lifts its limits": [
+        "import resource\nfor r in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):\n"
+        "    try: resource.setrlimit(r, (-1, -1))\n    except (OSError, ValueError): pass\n"
+        f"x = bytearray(2**36)\n{NO}"
+    ],
     "a child that lives on": [
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(500)\n" + NO
     ],

@@ -135,6 +135,16 @@ def boxes_are_styled(notebook: NotebookNode) -> Iterator[str]:
             yield f'cell {cell.id}: a box must begin with <p class="admonition-title">'
 
 
+def folds_have_titles(notebook: NotebookNode) -> Iterator[str]:
+    """A reader sees what is folded away, not "Show code cell source"; an answer is a solution."""
+    for cell in code_cells(notebook):
+        title = cell.metadata.get("mystnb", {}).get("code_prompt_show", "")
+        if student.BEGIN in cell.source and title != "Show solution":
+            yield f"cell {cell.id} is an answer, and its button says {title!r}"
+        if {"hide-cell", "hide-input"} & set(tags(cell)) and not title:
+            yield f"cell {cell.id} is folded and has no title"
+
+
 RULES: tuple[Rule, ...] = (
     was_run,
     stores_no_trouble,
@@ -145,6 +155,7 @@ RULES: tuple[Rule, ...] = (
     exercises_are_whole,
     equations_count_up,
     boxes_are_styled,
+    folds_have_titles,
 )
 
 

@@ -3,6 +3,7 @@
 import base64
 import struct
 import zlib
+from typing import Any
 
 from nbformat import NotebookNode, v4
 from outputs import SETUP_TAG, normalise, setup_source
@@ -62,7 +63,7 @@ def chapter(n: int = 1, extra: tuple[NotebookNode, ...] = ()) -> NotebookNode:
         _markdown(MATHS.format(n=n)),
         figure(n),
         _markdown(CAPTION.format(n=n)),
-        _code(CHECK.format(n=n), tags=["hide-input"]),
+        _code(CHECK.format(n=n), tags=["hide-input"], title="Checked: two and two"),
         *extra,
         _markdown("## Exercises"),
         *(cell for k in range(1, 5) for cell in exercise(n, k)),
@@ -87,7 +88,7 @@ def exercise(n: int, k: int) -> list[NotebookNode]:
     check = CHECK.format(n=n).replace(f"{n}.1", f"{n}.{k}")
     return [
         _markdown(TASK.format(n=n, k=k)),
-        _code(ANSWER, tags=["hide-cell"]),
+        _code(ANSWER, tags=["hide-cell"], title="Show solution"),
         _code(
             f"{check}\n\n\ncheck_double(double)",
             f"✓ Exercise {n}.{k}: twice.\n",
@@ -125,7 +126,11 @@ def _markdown(source: str) -> NotebookNode:
     return v4.new_markdown_cell(source)
 
 
-def _code(source: str, printed: str = "", tags: list[str] | None = None) -> NotebookNode:
+def _code(
+    source: str, printed: str = "", tags: list[str] | None = None, title: str = ""
+) -> NotebookNode:
     outputs = [v4.new_output("stream", name="stdout", text=printed)] if printed else []
-    metadata = {"tags": tags} if tags else {}
+    metadata: dict[str, Any] = {"tags": tags} if tags else {}
+    if title:
+        metadata["mystnb"] = {"code_prompt_show": title}
     return v4.new_code_cell(source, outputs=outputs, metadata=metadata)

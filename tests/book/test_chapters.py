@@ -1,5 +1,6 @@
 """Every chapter keeps every rule, and every rule can be broken."""
 
+import functools
 import re
 
 import outputs
@@ -111,6 +112,16 @@ def drop_alt(notebook):
         cell.metadata.pop("mystnb", None)
 
 
+def untitle(which):
+    """Take the title off the first cell that is folded in this way."""
+
+    def change(notebook):
+        cell = next(cell for cell in notebook.cells if which in cell.metadata.get("tags", ()))
+        del cell.metadata["mystnb"]
+
+    return change
+
+
 def fail_check(notebook):
     code_cells(notebook)[-1].outputs[0].text = "✗ Exercise 1.4: not solved yet.\n"
 
@@ -144,6 +155,8 @@ BROKEN = [
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.1}")),
     ("equations_count_up", replace(r"\tag{1.2}", r"\tag{1.3}")),
     ("boxes_are_styled", replace("## An idea", '<div class="admonition"><p class="title">A</p>')),
+    ("folds_have_titles", untitle("hide-cell")),
+    ("folds_have_titles", untitle("hide-input")),
 ]
 
 
@@ -159,6 +172,11 @@ def test_every_rule_is_broken_once():
     assert {rule for rule, _ in BROKEN} == {rule.__name__ for rule in RULES}
 
 
+@functools.cache
+def sections(page):
+    return anchors(text_of(page))
+
+
 def broken_links(page):
     """Yield the links of a page to files and sections that don't exist."""
     for link in links(text_of(page)):
@@ -166,5 +184,5 @@ def broken_links(page):
             continue
         file, _, section = link.partition("#")
         target = page.parent / file if file else page
-        if not target.exists() or (section and section not in anchors(text_of(target))):
+        if not target.exists() or (section and section not in sections(target)):
             yield link

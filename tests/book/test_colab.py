@@ -1,5 +1,6 @@
 """Chapters on Colab: the set-up cell installs the package there, and changes nothing else."""
 
+import io
 import os
 import re
 import shutil
@@ -7,15 +8,17 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from pathlib import Path
 
 import colab
 import outputs
 import pytest
 from notebooks import ROOT
 
-FREEZE = """# Do not modify this file directly
+FREEZE = """# python 3.13, list of 2026-08-01
 numpy==2.1.3
 Scikit_Learn==1.6.1
+notebook==6.5.7
 torch @ https://download.pytorch.org/whl/cu128/torch-2.11.0%2Bcu128-cp313-cp313-linux_x86_64.whl
 google-colab @ file:///colabtools/dist/google_colab-1.0.0.tar.gz
 """
@@ -28,20 +31,41 @@ print(nbvae.__file__)
 """
 
 
+@pytest.fixture
+def resolves(monkeypatch):
+    """Stand for uv: what each extra would need."""
+    needs = {(): {"anndata": "1", "numpy": "2.1.3"}}
+    needs["--extra", "teaching"] = needs[()] | {"jedi": "1"}
+    monkeypatch.setattr(colab, "resolved", lambda known, python, *options: needs[options])
+
+
 def test_a_frozen_list_is_read_with_its_wheels():
-    assert colab.pins(FREEZE) == {"numpy": "2.1.3", "scikit-learn": "1.6.1", "torch": "2.11.0"}
+    assert colab.pins(FREEZE) == {
+        "numpy": "2.1.3",
+        "scikit-learn": "1.6.1",
+        "notebook": "6.5.7",
+        "torch": "2.11.0",
+    }
 
 
-def test_the_list_keeps_what_the_package_needs_and_its_day():
-    text = colab.kept(colab.pins(FREEZE), "3.13", {"numpy": "2.1.3"}, "2026-08-01")
-    assert "python 3.13, read 2026-08-01" in text
+@pytest.mark.usefixtures("resolves")
+def test_the_list_keeps_what_the_chapters_need_and_where_it_is_from():
+    text = colab.kept(FREEZE)
+    assert "# python 3.13, list of 2026-08-01\n" in text
     assert colab.pins(text) == {"numpy": "2.1.3", "torch": "2.11.0"}
+
+
+def test_a_list_without_python_and_day_is_refused(tmp_path, capsys):
+    path = tmp_path / "list.txt"
+    path.write_text("numpy==2.1.3\n", encoding="utf-8")
+    assert colab.main(["--check", "--from", str(path)]) == 1
+    assert "python 3.13, list of" in capsys.readouterr().err
 
 
 def test_the_list_here_has_python_day_and_the_pieces_that_must_stay():
     text = colab.LIST.read_text(encoding="utf-8")
-    assert colab.PYTHON.search(text)
-    assert {"torch", "numpy", "pandas"} <= set(colab.pins(text))
+    assert "pip-freeze.txt" in colab.origin(text)
+    assert {"torch", "numpy", "pandas", "numba", "ipykernel"} <= set(colab.pins(text))
 
 
 def test_bounds_allow_what_colab_has():
@@ -51,17 +75,48 @@ def test_bounds_allow_what_colab_has():
     needed = [*project["dependencies"], *project["optional-dependencies"]["teaching"]]
     bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", row).groups() for row in needed)
     shared = set(known) & set(bounds)
-    assert len(shared) >= 5
+    assert len(shared) >= 12
     for name in shared:
         assert _parts(known[name]) >= _parts(bounds[name]), name
 
 
-def test_a_package_of_colabs_that_would_change_is_named(monkeypatch):
-    monkeypatch.setattr(colab, "resolved", lambda known, python: {"numpy": "9", "anndata": "1"})
-    with pytest.raises(ValueError, match="numpy"):
-        colab.check()
-    monkeypatch.setattr(colab, "resolved", lambda known, python: {"anndata": "1"})
-    assert colab.check() == ["anndata"]
+@pytest.mark.usefixtures("resolves")
+def test_what_the_cell_adds_is_told_apart_from_what_the_chapters_find_there():
+    brought = "ipykernel==6.17.1\numap-learn==0.5.12\n"
+    assert colab.added(FREEZE + brought) == ["anndata"]
+    with pytest.raises(ValueError, match="umap-learn"):
+        colab.added(FREEZE)
+
+
+@pytest.mark.usefixtures("resolves")
+def test_todays_lists_are_read_without_a_gpu_and_with_one(monkeypatch, tmp_path, capsys):
+    ours = f"{FREEZE}ipykernel==6.17.1\numap-learn==0.5.12\n"
+    today = {"os-info.txt": "Ubuntu\nPython 3.13.15\n"} | dict.fromkeys(colab.LISTS, ours)
+    monkeypatch.setattr(
+        colab, "urlopen", lambda url: io.BytesIO(today[url.removeprefix(colab.SOURCE)].encode())
+    )
+    monkeypatch.setattr(colab, "LIST", tmp_path / "colab.txt")
+    assert colab.main([]) == 0
+    assert "The cell adds 1: anndata" in capsys.readouterr().out
+    assert colab.origin(colab.LIST.read_text(encoding="utf-8")).endswith("main/pip-freeze.txt")
+    today["pip-freeze.gpu.txt"] = FREEZE
+    assert colab.main([]) == 1
+    assert "umap-learn" in capsys.readouterr().err
+
+
+def test_every_package_but_torch_is_held_and_a_clash_is_told(monkeypatch, tmp_path, capsys):
+    held = []
+
+    def uv(command, **options):
+        held.append(Path(command[command.index("--constraint") + 1]).read_text(encoding="utf-8"))
+        return subprocess.CompletedProcess(command, 1, "", "nbvae depends on numpy>=2.2")
+
+    monkeypatch.setattr(subprocess, "run", uv)
+    path = tmp_path / "list.txt"
+    path.write_text(FREEZE, encoding="utf-8")
+    assert colab.main(["--check", "--from", str(path)]) == 1
+    assert "numpy>=2.2" in capsys.readouterr().err
+    assert held == ["numpy==2.1.3\nscikit-learn==1.6.1\nnotebook==6.5.7\n"]
 
 
 @pytest.mark.slow
@@ -89,7 +144,9 @@ def test_the_set_up_cell_installs_a_clone_and_leaves_the_rest(tmp_path):
         [python, "-c", RUN, cell], capture_output=True, text=True, env=settings, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1].startswith(str(packages))
+    told, where = done.stdout.splitlines()
+    assert re.match(r"Installed nbvae in \d+ s and changed nothing else\. ", told)
+    assert where.startswith(str(packages))
     added = {path.name.split("-")[0] for path in packages.glob("*.dist-info")}
     assert added == {"nbvae"}
 

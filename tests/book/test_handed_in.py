@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+import subprocess
 
 import grade
 import pytest
 import sample
 import student
-from handed_in import Worked, read_all
+from handed_in import MOST, VERSIONS, Worked, read_all
 from notebooks import dumps, read, write
 
 RIGHT = "def double(x):\n    return 2 * x"
@@ -67,7 +68,82 @@ NAMES = {
     "ada/homework.ipynb": "ada",
     "ada/01 Sample (final) (2).ipynb": "ada",
     "=ada/01_sample.IPYNB": "=ada",
+    "CS1-Homework 3/Ada_1_assignsubmission_file/01_sample.ipynb": "Ada",
+    "submissions/lovelaceada_4711_90210_01_sample.ipynb": "lovelaceada",
+    "Copy of 01_sample.ipynb": "Copy of 01_sample.ipynb",
+    "Copy (2) of 01_sample (1).ipynb": "Copy (2) of 01_sample (1).ipynb",
+    "Kopie von 01_sample.ipynb": "Kopie von 01_sample.ipynb",
+    "Ada - Copy of 01_sample.ipynb": "Ada - Copy of",
+    "ada/Copy of 01_sample.ipynb": "ada",
 }
+
+OF_ONE_NAME = {
+    "Moodle's folders": "Ada L_{}_assignsubmission_file_/01_sample.ipynb",
+    "Moodle's files": "Ada L_{}_assignsubmission_file_01_sample.ipynb",
+    "Moodle without names": "Participant_{}_assignsubmission_file_/01_sample.ipynb",
+    "Canvas": "lada_{}_4711_01_sample.ipynb",
+}
+
+
+@pytest.mark.parametrize("where", OF_ONE_NAME)
+def test_two_students_of_one_name_are_two(where, worked, edition, tmp_path):
+    """Else the better answer of the two would count for both."""
+    for number in (11, 12):
+        put(tmp_path, OF_ONE_NAME[where].format(number), edition)
+    found, _ = read_all(tmp_path, worked)
+    assert len({notebook.student for notebook in found}) == 2
+    assert {notebook.student[-2:] for notebook in found} == {"11", "12"}
+
+
+def test_two_files_of_one_student_are_of_one(worked, edition, tmp_path):
+    for name in ("lada_11_4711_01_sample.ipynb", "lada_11_4712_02_sample-2.ipynb"):
+        put(tmp_path, name, edition)
+    found, _ = read_all(tmp_path, worked)
+    assert [notebook.student for notebook in found] == ["lada", "lada"]
+
+
+def test_what_a_system_leaves_beside_the_class_is_not_a_student(worked, edition, tmp_path):
+    put(tmp_path, "hw1-submissions/hw1-ada/01_sample.ipynb", edition)
+    put(tmp_path, "__MACOSX/hw1-submissions/._01_sample.ipynb", "")
+    put(tmp_path, ".DS_Store", "")
+    [notebook], unread = read_all(tmp_path, worked)
+    assert (notebook.student, unread) == ("hw1-ada", [])
+
+
+def test_folders_nested_deeper_than_python_goes_end_nothing(worked, edition, tmp_path):
+    put(tmp_path, "bob/01_sample.ipynb", edition)
+    (tmp_path / "ada").mkdir()
+    here = os.open(tmp_path / "ada", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("a", dir_fd=here)
+        below = os.open("a", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        [notebook], [unread] = read_all(tmp_path, worked)
+    finally:  # pytest can't remove them either
+        subprocess.run(["rm", "-rf", tmp_path / "ada"], check=True)
+    assert (notebook.student, unread.student) == ("bob", "ada")
+
+
+def test_a_notebook_of_endless_cells_is_named_and_left(worked, edition, tmp_path):
+    """What stands above each of many answers, kept for each, would take all memory."""
+    put(tmp_path, "bob/01_sample.ipynb", edition)
+    put(tmp_path, "cleo/01_sample.ipynb", edition | {"cells": edition["cells"] * 50})
+    put(tmp_path, "ada/01_sample.ipynb", edition | {"cells": edition["cells"] * 1000})
+    found, [unread] = read_all(tmp_path, worked)
+    assert {n.student for n in found} == {"bob", "cleo"}
+    assert max(len(answers) for n in found for answers in n.answers.values()) <= VERSIONS
+    assert (unread.student, unread.said) == ("ada", f"cannot be read: more than {MOST} cells")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_notebook_may_be_written_as_any_editor_writes_it(encoding, worked, edition, tmp_path):
+    path = put(tmp_path, "ada/01_sample.ipynb", edition)
+    path.write_bytes(json.dumps(edition, ensure_ascii=False).encode(encoding))
+    [notebook], unread = read_all(tmp_path, worked)
+    assert (len(notebook.answers), unread) == (4, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,6 +231,7 @@ def test_folders_without_a_notebook_are_named(worked, edition, tmp_path):
     put(tmp_path, "ada/answers.zip", "")
     put(tmp_path, "bob/notes.txt", "")
     put(tmp_path, "cleo.zip", "")
+    put(tmp_path, "eve/homework/week 3/mine.7z", "")
     put(tmp_path, "__MACOSX/ada/._01_sample.ipynb", "")
     put(tmp_path, "dan/.ipynb_checkpoints/01_sample.ipynb", edition)
     found, unread = read_all(tmp_path, worked)
@@ -164,6 +241,7 @@ def test_folders_without_a_notebook_are_named(worked, edition, tmp_path):
         "bob": "holds no notebook",
         "cleo": "an archive: unpack it",
         "dan": "holds no notebook",
+        "eve": "an archive: unpack it",
     }
 
 
@@ -283,6 +361,20 @@ def test_a_helper_of_an_earlier_exercise_is_found(book, edition, tmp_path):
 
 
 NASTY = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a\nb", "\ud800", "ünï", "'", '"', "a,b"]
+NASTY += [
+    " =1",
+    "\u200b=1",
+    "\r\n=1",
+    "a;=1",
+    "a;\t@b",
+    'a";=1;"',
+    "；＝1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠a",
+]
+NASTY += ["=" * 100_000, "\u202e1=", "\x00=1", "\ufeff=1", "'=1", "|=1", "1;=;=;-;+"]
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -290,8 +382,10 @@ def test_a_table_is_only_text(text, tmp_path):
     grade.write([grade.Grade(text, "1.1", False, text, "apart")], tmp_path / "grades.csv")
     with (tmp_path / "grades.csv").open(encoding="utf-8", newline="") as file:
         _, line = csv.reader(file)
-    assert not any(value.startswith(grade.FORMULA) for value in line)
+    cells = [cell.strip() for value in line for cell in value.split(";")]
+    assert not any(cell.startswith(tuple("=+-@＝＋－＠")) for cell in cells)
     assert not any(c in value for c in "\n\r\t" for value in line)
+    assert (tmp_path / "grades.csv").read_bytes().count(b'"') % 2 == 0
 
 
 def test_a_table_that_is_there_is_kept(tmp_path):

@@ -5,6 +5,7 @@ import re
 import pytest
 import student
 from notebooks import BOOK, chapters, read
+from test_wall import TOGETHER
 
 PAGE = BOOK / "for_lecturers.md"
 ROW = re.compile(
@@ -58,6 +59,12 @@ def test_each_chapter_has_all_three_kinds(rows):
             for kind in row[2].split(", ")
         }
         assert kinds >= KINDS, chapter
+
+
+def test_the_exercises_that_are_judged_together_are_named():
+    """Who grades a class has to read the answers to these."""
+    [named] = re.findall(r"says \*together\* \(([^)]+), whose", PAGE.read_text(encoding="utf-8"))
+    assert set(re.findall(r"\d+\.\d", named)) == TOGETHER
 
 
 def test_the_plans_name_exercises_that_exist(exercises):

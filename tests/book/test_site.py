@@ -8,6 +8,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 import sample
 from building import build
+from fontTools.ttLib import TTFont
 from notebooks import ROOT, repository, write
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ CDN = re.compile(
     r"unpkg\.com|jsdelivr|cdnjs|cloudflare|googleapis|gstatic|plausible|google-analytics"
 )
 COLAB = "colab.research.google.com"
-ADDRESS = "https://github.com/someone/nbvae"
+ADDRESS, PAGES = "https://github.com/someone/nbvae", "https://someone.github.io/nbvae/"
 
 
 class Page(HTMLParser):
@@ -56,15 +57,16 @@ class Page(HTMLParser):
         return [path for path in paths if not (self.path.parent / path).exists()]
 
 
-def sample_book(folder, address):
-    """Write a project with one chapter and this project's settings."""
+def sample_book(folder, address, pages):
+    """Write a project with one chapter and this project's settings; with public addresses or ""."""
     shutil.copytree(ROOT / "tools", folder / "tools")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     for asset in re.findall(r"book/assets/[\w.]+", config):
         (folder / asset).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / asset, folder / asset)
-    config, n = re.subn(r"(\n  url: ).*", rf'\1"{address}"', config)
-    assert n == 1
+    for name, value in (("url", address), ("baseurl", pages)):
+        config, n = re.subn(rf"(\n  {name}: ).*", rf'\1"{value}"', config)
+        assert n == 1
     (folder / "_config.yml").write_text(config, encoding="utf-8")
     (folder / "_toc.yml").write_text("format: jb-book\nroot: book/01_sample\n", encoding="utf-8")
     write(sample.chapter(), folder / "book" / "01_sample.ipynb")
@@ -76,11 +78,21 @@ def pages(site):
     return [Page(path) for path in site.rglob("*.html") if "_static" not in path.parts]
 
 
+@pytest.fixture(scope="module")
+def sample_sites(tmp_path_factory):
+    """A small book, without and with public addresses."""
+    folder = tmp_path_factory.mktemp("sample")
+    return {
+        address: build(sample_book(folder / name, address, pages), folder / f"{name}_site")
+        for name, address, pages in (("private", "", ""), ("public", ADDRESS, PAGES))
+    }
+
+
 @pytest.fixture(params=["", ADDRESS], ids=["no address", "address"])
-def sample_page(request, tmp_path):
-    """A page of a small book, without and with a public address."""
-    site = build(sample_book(tmp_path / "project", request.param), tmp_path / "out")
-    return request.param, (site / "book" / "01_sample.html").read_text(encoding="utf-8")
+def sample_page(request, sample_sites):
+    """Its page, without and with an address."""
+    page = sample_sites[request.param] / "book" / "01_sample.html"
+    return request.param, page.read_text(encoding="utf-8")
 
 
 def test_every_chapter_is_a_page(site):
@@ -107,6 +119,17 @@ def test_styles_load_nothing_from_another_host(site):
 
 def test_everything_that_pages_load_exists(pages):
     assert [(page.path.name, page.missing()) for page in pages if page.missing()] == []
+
+
+def test_every_icon_of_the_styles_is_in_a_font(site):
+    """Else a crossed box stands in its place, as beside the titles of boxes."""
+    static = site / "_static"
+    text = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
+    named = {chr(int(code, 16)) for code in re.findall(r'"\\([ef][0-9a-f]{3})"', text)}
+    named |= set(re.findall("[\ue000-\uf8ff]", text))
+    drawn = {chr(c) for font in static.rglob("*.woff") for c in TTFont(font).getBestCmap()}
+    assert "\uf071" in named and len(named) > 10
+    assert named <= drawn
 
 
 def test_no_scripts_for_what_the_book_does_not_have(pages):
@@ -161,24 +184,18 @@ def test_a_mistake_is_reported_with_its_page_if_there_is_an_address(sample_page)
         assert f"{address}/issues/new?title=Mistake%20in%20book/01_sample" in html
 
 
-def test_an_address_is_told_to_others(tmp_path):
-    project = sample_book(tmp_path / "project", ADDRESS)
-    config = (project / "_config.yml").read_text(encoding="utf-8")
-    pages = "https://someone.github.io/nbvae/"
-    config = config.replace('baseurl: ""', f'baseurl: "{pages}"')
-    (project / "_config.yml").write_text(config, encoding="utf-8")
-    site = build(project, tmp_path / "out")
+def test_an_address_is_told_to_others(sample_sites):
+    site = sample_sites[ADDRESS]
     html = (site / "book" / "01_sample.html").read_text(encoding="utf-8")
-    assert f'<link rel="canonical" href="{pages}book/01_sample.html"' in html
-    assert f'<meta property="og:image" content="{pages}_static/latent_umap.png">' in html
+    assert f'<link rel="canonical" href="{PAGES}book/01_sample.html"' in html
+    assert f'<meta property="og:image" content="{PAGES}_static/latent_umap.png">' in html
     assert (site / "_static" / "latent_umap.png").exists()
-    assert f"<loc>{pages}book/01_sample.html</loc>" in (site / "sitemap.xml").read_text()
-    assert f'<base href="{pages}">' in (site / "404.html").read_text(encoding="utf-8")
+    assert f"<loc>{PAGES}book/01_sample.html</loc>" in (site / "sitemap.xml").read_text()
+    assert f'<base href="{PAGES}">' in (site / "404.html").read_text(encoding="utf-8")
 
 
-def test_sample_page_is_complete(tmp_path):
-    folder = build(sample_book(tmp_path / "project", ""), tmp_path / "out")
-    page = Page(folder / "book" / "01_sample.html")
+def test_sample_page_is_complete(sample_sites):
+    page = Page(sample_sites[""] / "book" / "01_sample.html")
     assert page.missing() == []
     assert "A dark square without anything else in it." in page.alts.values()
 

@@ -39,6 +39,11 @@ def test_styles_keep_the_rules_of_classes_that_occur():
     ))  # fmt: skip
 
 
+def test_icons_are_found_by_number_and_by_character():
+    css = '.a::after {content: "\\f0c1"} .b {--icon: "\uf071"; content: "\\201c é"}'
+    assert weight.icons_in(css) == {0xF0C1, 0xF071}
+
+
 def test_pictures_are_smaller_and_the_same(tmp_path):
     picture = Image.linear_gradient("L").convert("RGB").resize((300, 150))
     picture.save(tmp_path / "a.png")

@@ -1,4 +1,7 @@
-"""A browser for the figures that move: Debian's Chromium, driven by Playwright."""
+"""A browser for the figures that move: Debian's Chromium, driven by Playwright.
+
+Its headless shell opens a page for a fifth of the work of the whole browser.
+"""
 
 import functools
 import http.server
@@ -7,10 +10,10 @@ import threading
 
 import pytest
 import samples
-from hands import DESK
+from hands import Opened
 from playwright.sync_api import sync_playwright
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -27,33 +30,6 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
-
-
-class Opened:
-    """A page, and what it complained of and asked for."""
-
-    def __init__(self, browser, **options):
-        self.context = browser.new_context(**{"viewport": DESK, **options})
-        self.context.set_default_timeout(60_000)  # milliseconds; a busy machine is slow
-        self.page = self.context.new_page()
-        self.errors, self.requests = [], []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", self.note)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def note(self, message):
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
-
-    def fact(self, name):
-        """A number that the figure shows under this name."""
-        text = self.page.locator(f"[data-fact={name}]").first.inner_text()
-        return float(text.replace("−", "-").replace(",", "").replace("%", "").split()[0])
-
-    def slide(self, name, value):
-        """Set a slider, named by the beginning of its label, as a hand would."""
-        slider = self.page.get_by_role("slider", name=name).and_(self.page.locator("input"))
-        slider.evaluate("(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", value)
 
 
 @pytest.fixture
@@ -73,11 +49,20 @@ def opened(browser):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """A page for each figure, NAME.html, with what it needs in it."""
-    folder = tmp_path_factory.mktemp("figures")
-    for name, figure in samples.FIGURES.items():
-        (folder / f"{name}.html").write_text(samples.document(figure()), encoding="utf-8")
-    return folder
+    return tmp_path_factory.mktemp("figures")
+
+
+@pytest.fixture(scope="session")
+def written(folder):
+    """Write a page with a figure and what it needs, NAME.html, when it is first asked for."""
+
+    @functools.cache
+    def write(name):
+        path = folder / f"{name}.html"
+        path.write_text(samples.document(samples.FIGURES[name]()), encoding="utf-8")
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +84,9 @@ def served(folder):
 
 
 @pytest.fixture
-def figure(opened, folder):
+def figure(opened, written):
     """Open the page of a figure from its file."""
-    return lambda name, **options: opened(f"file://{folder}/{name}.html", **options)
+    return lambda name, **options: opened(written(name).as_uri(), **options)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,33 @@
-"""A mouse and a finger that drag, their screens, and what a page computes meanwhile."""
+"""A page that is open, a mouse and a finger that drag, and what a page computes meanwhile."""
 
 DESK, PHONE = {"width": 1000, "height": 1000}, {"width": 390, "height": 844}
+
+
+class Opened:
+    """A page, and what it complained of and asked for."""
+
+    def __init__(self, browser, **options):
+        self.context = browser.new_context(**{"viewport": DESK, **options})
+        self.context.set_default_timeout(60_000)  # milliseconds; a busy machine is slow
+        self.page = self.context.new_page()
+        self.errors, self.requests = [], []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self.note)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def note(self, message):
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def fact(self, name):
+        """A number that the figure shows under this name."""
+        text = self.page.locator(f"[data-fact={name}]").first.inner_text()
+        return float(text.replace("−", "-").replace(",", "").replace("%", "").split()[0])
+
+    def slide(self, name, value):
+        """Set a slider, named by the beginning of its label, as a hand would."""
+        slider = self.page.get_by_role("slider", name=name).and_(self.page.locator("input"))
+        slider.evaluate("(e, v) => {e.value = v; e.dispatchEvent(new Event('input'))}", value)
 
 
 def drag_by_mouse(page, what, dx, dy=0.0):

@@ -3,7 +3,7 @@
 import pytest
 import samples
 from axe_playwright_python.sync_playwright import Axe
-from hands import PHONE
+from hands import PHONE, Opened
 
 from nbvae.teaching.living.figure import script
 
@@ -24,9 +24,19 @@ OUTSIDE = """() => [...document.querySelectorAll('.lv-stage text')].filter(e => 
   }).map(e => e.textContent)"""
 
 
+@pytest.fixture(scope="module", params=sorted(samples.FIGURES))
+def open_figure(request, browser, written):
+    """Each figure's page, opened from its file once for all tests that can share it."""
+    opened = Opened(browser)
+    opened.page.goto(written(request.param).as_uri())
+    opened.page.locator(".lv-stage svg, .lv-stage canvas").first.wait_for()
+    yield opened
+    opened.context.close()
+
+
 @ALL
-def test_works_from_a_server(name, opened, served):
-    page = opened(f"{served}/{name}.html")
+def test_works_from_a_server(name, opened, served, written):
+    page = opened(f"{served}/{written(name).name}")
     page.page.locator(".lv-stage svg, .lv-stage canvas").first.wait_for()
     assert page.errors == []
     assert {url.split("/")[2] for url in page.requests if url.startswith("http")} == {
@@ -34,26 +44,26 @@ def test_works_from_a_server(name, opened, served):
     }
 
 
-@ALL
-def test_works_from_a_file(name, figure):
-    page = figure(name)
-    page.page.locator(".lv-stage svg, .lv-stage canvas").first.wait_for()
-    assert page.errors == []
-    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
-    assert not page.page.locator("img").is_visible()
+def test_works_from_a_file(open_figure):
+    assert open_figure.errors == []
+    others = [url for url in open_figure.requests if not url.startswith(("file:", "data:"))]
+    assert others == []
+    assert not open_figure.page.locator("img").is_visible()
 
 
-@ALL
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(name, theme, figure):
-    page = figure(name).page
-    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    if theme == "dark":
-        page.add_style_tag(content=":root{--pst-color-background:#14181e;"
-                           "--pst-color-text-base:#ced6dd;--pst-color-text-muted:#9ca4af}"
-                           "body{background:#14181e;color:#ced6dd}")  # fmt: skip
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
+DARK = """:root[data-theme=dark] {--pst-color-background: #14181e;
+  --pst-color-text-base: #ced6dd; --pst-color-text-muted: #9ca4af}
+[data-theme=dark] body {background: #14181e; color: #ced6dd}"""
+
+
+def test_axe_finds_nothing(open_figure):
+    page, found = open_figure.page, {}
+    page.add_style_tag(content=DARK)
+    for theme in ("dark", "light"):
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        violations = Axe().run(page).response["violations"]
+        found[theme] = [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations]
+    assert found == {"dark": [], "light": []}
 
 
 @ALL
@@ -64,12 +74,12 @@ def test_without_scripts_the_picture_stays(name, figure):
     assert not page.locator(".lv-note").is_visible()
 
 
-@ALL
-def test_in_print_the_picture_comes_back(name, figure):
-    page = figure(name).page
+def test_in_print_the_picture_comes_back(open_figure):
+    page = open_figure.page
     page.emulate_media(media="print")
-    assert page.locator("img").is_visible()
-    assert not page.locator(".lv-stage").is_visible()
+    shown = page.locator("img").is_visible(), page.locator(".lv-stage").is_visible()
+    page.emulate_media(media="screen")
+    assert shown == (True, False)
 
 
 @ALL
@@ -82,9 +92,8 @@ def test_a_phone_can_show_it(name, figure):
     assert page.evaluate(OUTSIDE) == []
 
 
-@ALL
-def test_values_are_announced(name, figure):
-    page = figure(name).page
+def test_values_are_announced(open_figure):
+    page = open_figure.page
     page.wait_for_function("document.querySelector('.lv-said').textContent.length > 5")
     before = page.locator(".lv-said").inner_text()
     sliders = page.locator(".lv-stage input[type=range]")
@@ -98,9 +107,8 @@ def test_values_are_announced(name, figure):
     )
 
 
-@ALL
-def test_every_control_has_a_name(name, figure):
-    page = figure(name).page
+def test_every_control_has_a_name(open_figure):
+    page = open_figure.page
     controls = page.locator(".lv-stage :is(button, select, input, [tabindex])")
     assert controls.count() >= 2
     names = controls.evaluate_all(

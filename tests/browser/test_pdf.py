@@ -83,6 +83,18 @@ def test_it_prints_with_an_outline_and_links(site):
     assert not (site / "book" / "whole.html").exists()
 
 
+def test_a_caption_and_its_figure_are_one_block(site):
+    page = site / "book" / "02_b.html"
+    figure = "<div class='cell'><p>code</p><div class='cell_output'>text</div>"
+    figure += "<div class='cell_output'><img src='a.png'></div></div><p>Figure 2.1.</p><p>On.</p>"
+    text = page.read_text(encoding="utf-8").replace("<h1>Second</h1>", f"<h1>Second</h1>{figure}")
+    page.write_text(text, encoding="utf-8")
+    [shown] = BeautifulSoup(pdf.joined(site), "html.parser").select(".shown")
+    assert [part.name for part in shown.children] == ["div", "p"]
+    assert shown.find("img") and shown.get_text() == "Figure 2.1."
+    assert shown.find_next_sibling().get_text() == "On."
+
+
 def test_without_a_site_it_says_so(tmp_path, capsys):
     assert pdf.main(tmp_path) == 1
     assert "make book" in capsys.readouterr().err

@@ -20,6 +20,10 @@ ASSETS = ROOT / "book" / "assets"
 JUDGE = "([asked, place, text]) => nbvaePencil.judge(asked.parts[place], text)"
 VALUE = "([text, names, values]) => nbvaePencil.parse(text, new Map(names)).of(values)"
 
+# of exercise 14.1: the KLs of two cells to the mean of the two, added
+LEFT = "+".join(f"{q}*log({q}/{p})+(1-{q})*log((1-{q})/(1-{p}))" for q, p in
+                [("q1", "((q1+q2)/2)"), ("q2", "((q1+q2)/2)")])  # fmt: skip
+
 # Python's spelling; the first is right. An answer of several parts has a list for each.
 ANSWERS = {
     "1.2": ["zeros**factor", "exp(factor*log(zeros))", "zeros/factor", "1-zeros**factor",
@@ -84,6 +88,10 @@ ANSWERS = {
     "13.2": ["2*above*h/(8*above+8*n+4*(g*h+n*h))", "above*h/(8*above+8*n+4*(g*h+n*h))",
              "2*n*g*h/(4*(n*g+g*h+n*h))", "2*above*h/(8*above+8*n+4*g*h)", "2*above*h",
              "8*above+8*n+4*(g*h+n*h)", "n+g"],
+    "14.1": [["(q1+q2)/2", "sqrt(q1*q2)/(sqrt(q1*q2)+sqrt((1-q1)*(1-q2)))", "q1+q2", "1/2+0*q1",
+              "((q1>1/2)+(q2>1/2))/2", "q2", "q1*q2"],
+             [f"({LEFT})/2", LEFT, f"({LEFT})/2/log(2)", f"-({LEFT})/2",
+              "-(q1+q2)/2*log((q1+q2)/2)-(1-(q1+q2)/2)*log(1-(q1+q2)/2)", "q1-q2"]],
     "14.4": ["(1-epsilon)*p+epsilon/(C-1)*(1-p)", "(1-epsilon)*p", "(1-epsilon)*p+epsilon/C",
              "(1-epsilon)*p+epsilon*(1-p)", "p", "log((1-epsilon)*p+epsilon/(C-1)*(1-p))", "C-p"],
 }  # fmt: skip

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from hands import PHONE, Work, slowness
+from hands import DESK, PHONE, Opened, Work, slowness
 from notebooks import ROOT, chapters
 
 from nbvae.teaching.exercises import FORMULAS
@@ -24,7 +24,18 @@ NOT_OURS = re.compile(r"mathjax|bootstrap|theme|toggle|clipboard|copybutton|desi
                       r"|sphinx_highlight|documentation_options")  # fmt: skip
 ALL = sorted(path.stem for path in [*chapters(), ROOT / "book" / "intro.md"])
 WIDTHS = (1440, 1280, 768, 390)
-OURS = ".lv-stage"
+FIGURE, OURS = ".nbvae-living", ".lv-stage"  # with its picture; as it moves
+TYPESET = "!document.querySelector('.math') || document.querySelector('mjx-math')"
+THEME = "theme => { document.documentElement.dataset.theme = theme; }"
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+ALONE = """figure => {
+  const holds = node => node.querySelector(figure);
+  window.away = [...document.querySelectorAll('body *')]
+    .filter(e => !e.closest(figure) && !holds(e) && holds(e.parentNode))
+    .map(e => [e, new Comment()]);
+  for (const [node, place] of window.away) node.replaceWith(place);
+}"""
+BACK = "() => { for (const [node, place] of window.away) place.replaceWith(node); }"
 REVEAL = "document.querySelectorAll('form.predict button').forEach(button => button.click())"
 
 
@@ -43,15 +54,40 @@ def address(site):
     server.server_close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_figures_wake_up_from_a_server(name, address, opened):
-    page = opened(f"{address}/book/{name}.html")
-    page.page.wait_for_load_state("networkidle")
-    assert page.page.locator(OURS).count() == PAGES[name]
-    shown = page.page.locator(f"{OURS} :is(svg, canvas, button, input)")
-    assert shown.count() >= 2 * PAGES[name]
-    assert page.errors == []
-    assert [url for url in page.requests if not url.startswith((address, "data:"))] == []
+class Read:
+    """A page of the site with all that it has to show, and what it loaded for that."""
+
+    def __init__(self, name, address, browser):
+        self.name, self.figures, self.loaded = name, PAGES.get(name, 0), {}
+        opened = Opened(browser)
+        self.context, self.page = opened.context, opened.page
+        self.errors, self.requests = opened.errors, opened.requests
+        self.page.on("requestfinished", self.note)
+        self.page.goto(f"{address}/book/{name}.html")
+        self.page.wait_for_load_state("networkidle")
+        self.page.evaluate(REVEAL)
+        self.page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })")
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function(TYPESET)
+
+    def note(self, request):
+        self.loaded[request.url] = request.sizes()["responseBodySize"]
+
+
+@pytest.fixture(scope="module", params=ALL)
+def read(request, address, browser):
+    """Each page, loaded once for the tests that leave it as they found it."""
+    page = Read(request.param, address, browser)
+    yield page
+    page.context.close()
+
+
+def test_figures_wake_up_from_a_server(read, address):
+    assert read.page.locator(OURS).count() == read.figures
+    shown = read.page.locator(f"{OURS} :is(svg, canvas, button, input)")
+    assert shown.count() >= 2 * read.figures
+    assert read.errors == []
+    assert [url for url in read.requests if not url.startswith((address, "data:"))] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -62,46 +98,37 @@ def test_figures_wake_up_from_a_file(name, site, opened):
     assert page.errors == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_in_the_figures(name, theme, address, opened):
-    page = opened("about:blank")
-    page.context.add_init_script(f"localStorage.setItem('mode', '{theme}');"
-                                 f"localStorage.setItem('theme', '{theme}')")  # fmt: skip
-    page.page.goto(f"{address}/book/{name}.html")
-    page.page.evaluate(REVEAL)
-    page.page.locator(OURS).first.wait_for()
-    found = Axe().run(page.page, context=OURS).response["violations"]
-    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
+def test_axe_finds_nothing_in_the_figures(read):
+    """Alone on their page: axe looks at every node, and a chapter has thousands."""
+    read.page.evaluate(ALONE, FIGURE)
+    options = {"preload": False}  # style sheets, which it would look for in the wrong folder
+    found = {}
+    for theme in ("dark", "light") if read.figures else ():
+        read.page.evaluate(THEME, theme)
+        violations = Axe().run(read.page, context=OURS, options=options).response["violations"]
+        found[theme] = [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations]
+    read.page.evaluate(BACK)
+    assert found == ({"dark": [], "light": []} if read.figures else {})
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_pictures_come_back_in_print(name, address, opened):
-    page = opened(f"{address}/book/{name}.html").page
-    page.locator(OURS).first.wait_for(state="attached")
-    hidden = page.locator("img.lv-still")
-    assert hidden.count() == PAGES[name]
+def test_pictures_come_back_in_print(read):
+    hidden = read.page.locator("img.lv-still")
+    assert hidden.count() == read.figures
     assert not any(image.is_visible() for image in hidden.all())
-    page.emulate_media(media="print")
-    assert all(image.is_visible() for image in hidden.all())
-    assert not any(stage.is_visible() for stage in page.locator(OURS).all())
+    read.page.emulate_media(media="print")
+    printed = [image.is_visible() for image in hidden.all()]
+    stages = [stage.is_visible() for stage in read.page.locator(OURS).all()]
+    read.page.emulate_media(media="screen")
+    assert all(printed) and not any(stages)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_page_is_light_and_has_its_icons(name, address, opened):
+def test_a_page_is_light_and_has_its_icons(read):
     """With every picture, also those that load only when a reader comes to them."""
-    page = opened("about:blank")
-    sizes = {}
-    page.page.on("requestfinished", lambda r: sizes.update({r.url: r.sizes()["responseBodySize"]}))
-    page.page.goto(f"{address}/book/{name}.html")
-    page.page.evaluate(REVEAL)
-    page.page.evaluate("document.querySelectorAll('img').forEach(i => { i.loading = 'eager'; })")
-    page.page.wait_for_load_state("networkidle")
-    assert 100_000 < sum(sizes.values()) < LARGEST
-    scripts = {url: size for url, size in sizes.items() if url.split("?")[0].endswith(".js")}
+    assert 100_000 < sum(read.loaded.values()) < LARGEST
+    scripts = {u: size for u, size in read.loaded.items() if u.split("?")[0].endswith(".js")}
     assert not any("fontawesome" in url for url in scripts)
     assert sum(size for url, size in scripts.items() if not NOT_OURS.search(url)) < LARGEST_SCRIPT
-    assert page.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
+    assert read.page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -130,12 +157,10 @@ def test_a_page_has_the_scripts_of_its_own_figures_alone(name, site):
     assert set(re.findall(r"_static/living/(\w+)\.js", text)) == shown
 
 
-@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
-def test_each_pencil_exercise_has_its_form(path, address, opened):
-    number = path.name[:2].lstrip("0")
+def test_each_pencil_exercise_has_its_form(read):
+    number = read.name[:2].lstrip("0")
     expected = sorted(n for n in FORMULAS if n.split(".")[0] == number)
-    page = opened(f"{address}/book/{path.stem}.html")
-    forms = page.page.locator("form.pencil")
+    forms = read.page.locator("form.pencil")
     found = [form.get_attribute("aria-label") for form in forms.all()]
     assert found == [f"Exercise {n}" for n in expected]
     for form in forms.all():
@@ -147,7 +172,7 @@ def test_each_pencil_exercise_has_its_form(path, address, opened):
         told = forms.first.get_by_role("status").inner_text()
         assert told.startswith(f"✗ Exercise {expected[0]}: ")
         assert "this formula can't be read: a number or a name is missing" in told
-    assert page.errors == []
+    assert read.errors == []
 
 
 def test_without_scripts_there_is_no_form(address, opened):
@@ -179,6 +204,15 @@ def test_all_results_are_shown_when_asked_for(address, opened):
     page.wait_for_function("!document.querySelector('form.predict, .waits, button.reveal-all')")
     page.reload()
     assert page.locator("form.predict, .waits, button.reveal-all").count() == 0
+
+
+def test_when_the_last_result_is_shown_there_is_no_more_to_show(address, opened):
+    page = opened(f"{address}/book/02_negative_binomial.html").page
+    for left in (2, 1, 0):
+        assert page.locator("button.reveal-all").count() == 1
+        page.locator("form.predict button").first.click()
+        assert page.locator("form.predict").count() == left
+    assert page.locator("button.reveal-all").count() == 0
 
 
 def test_a_second_prediction_waits_for_the_first(opened):
@@ -249,23 +283,24 @@ def test_a_name_shows_what_it_means_under_pointer_and_focus(address, opened):
     assert term.get_attribute("aria-describedby") is None
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(name, address, opened):
-    page = opened(f"{address}/book/{name}.html", viewport={"width": 1440, "height": 900}).page
-    page.evaluate(REVEAL)
-    page.wait_for_load_state("networkidle")
-    page.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-math')")
+def test_what_is_wider_than_its_page_says_so_and_a_keyboard_scrolls_it(read):
     cut = """() => [...document.querySelectorAll('div.math, .bd-article pre')].filter(
       e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
            && !(e.matches('.too-wide') && e.tabIndex === 0 && e.ariaLabel))
       .map(e => e.textContent.slice(0, 80))"""
+    seen = {}
     for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(500)
-        assert page.evaluate(cut) == [], width
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        read.page.set_viewport_size({"width": width, "height": 900})
+        read.page.wait_for_function(f"innerWidth === {width}")
+        read.page.evaluate(FRAMES)  # the page measures itself once a frame
+        wide = read.page.locator("div.math.too-wide").evaluate_all("all => all.map(e => e.id)")
+        whole = read.page.evaluate("document.documentElement.scrollWidth")
+        seen[width] = read.page.evaluate(cut), whole <= width, wide
+    read.page.set_viewport_size(DESK)
+    for width, (lost, fits, wide) in seen.items():
+        assert lost == [], width
+        assert fits, width
         if width >= 1280:  # a desk shows every formula whole
-            wide = page.locator("div.math.too-wide").evaluate_all("all => all.map(e => e.id)")
             assert wide == [], width
 
 

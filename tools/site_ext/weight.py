@@ -94,6 +94,12 @@ def names_in(files: Iterable[Path]) -> set[str]:
     return found
 
 
+def icons_in(css: str) -> set[int]:
+    """Return the icons that a style sheet names, by a number or by the character itself."""
+    numbers = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", css)}
+    return numbers | {ord(character) for character in css if "\ue000" <= character <= "\uf8ff"}
+
+
 def lighten_icons(folder: Path, icons: set[int]) -> None:
     """Leave in FontAwesome's fonts these icons."""
     for font in folder.glob("webfonts/*.ttf"):
@@ -132,7 +138,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     icons: set[int] = set()
     for style in set(static.rglob("*.css")) - {static / name for name in OWN}:
         css = used_rules(style.read_text(encoding="utf-8"), names)
-        icons.update(int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})\b", css))
+        icons |= icons_in(css)
         style.write_text(css, encoding="utf-8")
     for folder in static.glob("vendor/fontawesome/*"):
         lighten_icons(folder, icons)

@@ -1,4 +1,4 @@
-"""Several sources, one table: which genes all have, and what is known of all cells."""
+"""Several sources, one table: which genes they all have, and what is known of all cells."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _refuse_missing(wanted: pd.Index, sources: list[Source]) -> None:
 
 
 def common_obs(sources: list[Source]) -> pd.DataFrame:
-    """Put what is known of the cells under one another, source by source."""
+    """Stack what is known of the cells, source by source."""
     if len(sources) == 1:
         return _storable(sources[0].obs)
     known = reduce(pd.Index.intersection, [source.obs.columns for source in sources])
@@ -64,7 +64,7 @@ def common_obs(sources: list[Source]) -> pd.DataFrame:
 
 
 def _storable(obs: pd.DataFrame) -> pd.DataFrame:
-    """Words, and what is of several types, become categories of words; no value stays none."""
+    """Turn strings and mixed types into categories of strings; a missing value stays missing."""
     obs = obs.copy()
     for name in obs.columns:
         column = obs[name]

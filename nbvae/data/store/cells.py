@@ -1,10 +1,9 @@
-"""A store of counts on a disk: what is known of its cells and genes in memory, its counts not."""
+"""A store of counts on a disk; what is known of its cells and genes is in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from nbvae.data.counts import CountsError, count_matrix, refuse_empty_cells
+from nbvae.data.counts import CountsError, refuse_empty_cells
 from nbvae.data.indices import positions_of
-from nbvae.data.order import BLOCK, WINDOW
+from nbvae.data.order import BLOCK
 from nbvae.data.sound import from_parts
 from nbvae.data.store.engine import read_table, the_zarr
 from nbvae.data.sums import GeneSums
@@ -54,7 +53,7 @@ class StoredCounts:
         return replace(self, columns=columns)
 
     def __getitem__(self, rows: Any) -> sparse.csr_matrix:
-        """Read some cells, in any order, each as often as it is named. (n, n_genes), float32.
+        """Read some cells, in any order, each as often as it is asked for. (n, n_genes), float32.
 
         Neighbours are read together, so rows of a few blocks take little more than one block each.
 
@@ -132,7 +131,7 @@ class CellStore(AnnData):
         return adata if all_genes else adata[:, genes].copy()
 
     def pieces(self, n_cells: int = 10_000) -> Iterator[AnnData]:
-        """Read all cells, so many at a time."""
+        """Read all cells, ``n_cells`` at a time."""
         for start in range(0, self.n_obs, n_cells):
             yield self[start : start + n_cells]
 
@@ -173,30 +172,6 @@ def open_store(path: str | Path) -> CellStore:
         fingerprint=str(about["fingerprint"]),
     )
     return CellStore(path, obs, var, counts, sums)
-
-
-def gene_sums(
-    adata: AnnData, *, layer: str | None = None, library: np.ndarray | None = None
-) -> GeneSums:
-    """Sum the counts over cells; a store knows them already, but not those with other libraries.
-
-    Args:
-        adata: the cells.
-        layer: the layer that holds the counts; ``X`` when left out.
-        library: (n_cells,), size factors; the cells' totals when left out.
-
-    Raises:
-        CountsError, KeyError, TypeError: as in ``count_matrix``.
-        ValueError: a layer is named for a store.
-
-    """
-    if not isinstance(adata, CellStore):
-        return GeneSums.of(count_matrix(adata, layer=layer), library)
-    refuse_layer(layer)
-    if library is None:
-        return adata.sums
-    parts = np.array_split(np.arange(adata.n_obs), -(-adata.n_obs // WINDOW))
-    return reduce(GeneSums.plus, (GeneSums.of(adata.counts[p], library[p]) for p in parts))
 
 
 def refuse_layer(layer: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What of zarr is used: groups and arrays whose chunks carry a checksum, several to a file.
+"""What is used of zarr: groups and arrays whose chunks carry a checksum, several to a file.
 
 A store is AnnData's own format, and annbatch, scverse's loader, reads it in the same order to the
 same minibatches (tests/test_store_annbatch.py). It would save less than a fiftieth of the time of
@@ -39,7 +39,7 @@ def the_zarr() -> Any:
 
 
 def new_group(path: Path) -> Any:
-    """Make a folder that AnnData can read, too."""
+    """Make a folder that AnnData can also read."""
     group = the_zarr().open_group(path, mode="w", zarr_format=3)
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     return group
@@ -53,7 +53,7 @@ def new_array(group: Any, name: str, length: int, dtype: type, missing: int) -> 
         name: of the array.
         length: of the array.
         dtype: of its values.
-        missing: what zarr shall read in place of a file that is lost: no value that can be there.
+        missing: what zarr reads in place of a file that is lost: a value that can't occur.
 
     """
     codecs = import_module("zarr.codecs")
@@ -108,7 +108,7 @@ def read_table(group: Any, name: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tables are small; how AnnData will cut them into files some day is no news to a reader."""
+    """Tables are small; how AnnData will split them into files some day is no news to a reader."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*autosharding")
         yield

@@ -1,4 +1,4 @@
-"""Shuffling more cells than fit into memory: thrown into boxes first, then box by box in order.
+"""Shuffling more cells than fit into memory: first into boxes, then box by box in order.
 
 Each cell gets its place in a random order of all. A box takes the cells of a stretch of places; it
 fits into memory, where they are put in order. So the order of all is exactly the random one, each
@@ -36,7 +36,7 @@ class Boxes:
         self.cells_in_a_box = -(-n_cells // self.n_boxes)
 
     def take(self, counts: sparse.csr_matrix, places: np.ndarray) -> None:
-        """Take some cells, each of which has its place among all."""
+        """Take some cells, each with its place in the order of all."""
         boxes = places // self.cells_in_a_box
         for box in np.unique(boxes):
             rows = np.flatnonzero(boxes == box)

@@ -20,14 +20,15 @@ from nbvae.data.counts import CountsError, count_matrix
 from nbvae.data.features import genes_among
 from nbvae.data.readers import is_zarr, read_file, reading
 from nbvae.data.sound import from_parts
+from nbvae.data.store.cells import CellStore
 from nbvae.data.store.engine import read_table, the_zarr
 from nbvae.data.tenx import is_10x
 
-ENTRIES_AT_A_TIME = 2**22  # 30 to 100 MB, with what the checks take beside
+ENTRIES_AT_A_TIME = 2**22  # 30 to 100 MB, including what the checks take
 
 
 class Source(NamedTuple):
-    """A table of counts, of which some rows are read at a time."""
+    """A table of counts that is read some rows at a time."""
 
     name: str
     obs: pd.DataFrame
@@ -145,9 +146,7 @@ def _refuse_unknown(layer: str | None, group: Any, path: Path) -> None:
 
 
 def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
-    """Take a table as it is; a store, too, in the order that it has."""
-    from nbvae.data.store.cells import CellStore
-
+    """Take a table that is in memory; a store is refused."""
     if isinstance(adata, CellStore):
         raise CountsError(f"{name} is a store already: name the files that it was made from.")
     counts = count_matrix(adata, layer=layer)

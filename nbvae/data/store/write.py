@@ -39,9 +39,9 @@ def write_store(
     """Write raw counts into one zarr store, checked and shuffled, to train from disk.
 
     ``.h5ad``, ``.zarr`` and Cell Ranger's ``.h5`` (since version 3) are read in pieces; a 10x
-    folder, or an older ``.h5``, is read whole. Beside the store, its size is needed once more on
-    the disk meanwhile. The store appears when it is complete: an interrupted write leaves none.
-    It is a file of AnnData's, so that ``anndata.read_zarr`` and scverse's annbatch read it, too.
+    folder, or an older ``.h5``, is read whole. While it is written, the disk needs room for twice
+    its size. The store appears when it is complete: an interrupted write leaves none.
+    It is in AnnData's own format, so ``anndata.read_zarr`` and scverse's annbatch can also read it.
 
     Args:
         path: of the new store, a folder such as "atlas.zarr".
@@ -89,7 +89,7 @@ def _new(path: str | Path) -> Path:
 
 @contextmanager
 def _complete_or_not_at_all(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target, which takes its place in the end."""
+    """Give a folder beside the target, and move it there in the end."""
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

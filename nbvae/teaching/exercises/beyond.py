@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 from scipy.special import logsumexp
 
 from nbvae.teaching.exercises._check import Diagnosis, Unexplained, exercise, inputs
-from nbvae.teaching.exercises._formula import Formula, in_page
+from nbvae.teaching.exercises._formula import Formula, as_functions, in_page
 from nbvae.teaching.exercises._reading import (
     apart,
     array,
@@ -66,6 +66,64 @@ def _left_slips(q: np.ndarray) -> dict:
         stats.entropy(p),
         "the sign: a KL is never negative": -own.mean(),
     }  # fmt: skip
+
+
+@in_page("14.1")
+def _best_for_two() -> list[Formula]:
+    """In a page: two cells, two values of z. The truth is searched for, not derived."""
+    cases = [tuple(map(float, c)) for c in inputs().uniform([0.55, 0.7], [0.65, 0.95], (2, 2))]
+    cases += [(0.9, 0.25)]
+
+    def prior_slips(a: float, b: float) -> dict:
+        slips = _prior_slips(_two_cells(a, b)).items()
+        return {
+            complaint: [one[0] for one in slip] if isinstance(slip, list) else slip[0]
+            for complaint, slip in slips
+        }
+
+    def left_slips(a: float, b: float) -> dict:
+        return _left_slips(_two_cells(a, b))
+
+    two, typed, sample = ("q₁", "q₂"), ("q1", "q2"), (0.9, 0.6)
+    return [
+        Formula(
+            lambda a, b: _searched(a, b)[0],
+            cases,
+            as_functions(prior_slips, *cases[0]),
+            names=two,
+            typed=typed,
+            what="the prior's part of the first value, of two cells (q₁, 1 − q₁) and (q₂, 1 − q₂)",
+            within=1e-5,
+            sample=sample,
+        ),
+        Formula(
+            lambda a, b: _searched(a, b)[1],
+            cases,
+            as_functions(left_slips, *cases[0]),
+            names=two,
+            typed=typed,
+            what="the mean KL to it, in nats",
+            within=1e-5,
+            sample=sample,
+        ),
+    ]
+
+
+def _two_cells(a: float, b: float) -> np.ndarray:
+    return np.array([[a, 1 - a], [b, 1 - b]])
+
+
+def _searched(a: float, b: float) -> tuple[float, float]:
+    """The best prior's first entry, and what is left of the mean KL."""
+    q = _two_cells(a, b)
+
+    def mean_kl(p: float) -> float:
+        return float(stats.entropy(q.T, np.array([[p], [1 - p]])).mean())
+
+    found = optimize.minimize_scalar(
+        mean_kl, bounds=(0, 1), method="bounded", options={"xatol": 1e-9}
+    )
+    return float(found.x), float(found.fun)
 
 
 @exercise("14.2", "a sum inside the logarithm and one outside: they do not change places.")

@@ -122,7 +122,7 @@ def _wrong_draw(z: np.ndarray, mean: Tensor, logvar: Tensor, noise: Tensor) -> s
         )
     implied = ((array(z) - mean.numpy()) / np.exp(0.5 * logvar.numpy())).ravel()
     if np.isfinite(implied).all() and abs(np.corrcoef(implied, noise.numpy().ravel())[0, 1]) < 0.7:
-        return "this z does not follow the noise that was given: is it drawn anew?"
+        return "this z does not follow the noise that was given: is it drawn afresh?"
     return Unexplained("other values than m + s ε.")
 
 

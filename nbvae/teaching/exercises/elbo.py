@@ -127,7 +127,7 @@ def _elbo_terms(
 
 @exercise("5.6", "it runs, it is finite, it trains, and it is wrong: only an outside view tells.")
 def check_sabotaged(sabotaged: type) -> Diagnosis:
-    """Run it in double precision beside the right module, with the same weights and noise."""
+    """Run it in double precision next to the right module, with the same weights and noise."""
     right, wrong = NBVAE(30, 4).double(), solved(sabotaged(30, 4))
     if not isinstance(wrong, NBVAE):
         return "it should be a subclass of NBVAE."
@@ -169,7 +169,7 @@ def _unmoved(loss: Tensor, wrong: NBVAE) -> Diagnosis:
     loss.backward()
     for name, weights in wrong.named_parameters():
         if weights.grad is None or not weights.grad.any():
-            return f"{name} gets no gradient: whoever looks at the weights would notice."
+            return f"{name} gets no gradient: anyone who looks at the weights would notice."
     return None
 
 

@@ -28,7 +28,7 @@ def check_one_epoch(one_epoch: Callable) -> Diagnosis:
     module.seen, module.losses = [], []
     one_epoch(module, optimizer, x.clone(), batch_size)
     if _order(first) == _order(module.seen):
-        return "both epochs met the cells in the same order: draw a new one each time."
+        return "both epochs went through the cells in the same order: draw a new one each time."
     return _wrong_value(value, first, losses)
 
 
@@ -36,10 +36,10 @@ def _cells_met(seen: list[Tensor], n_cells: int, batch_size: int) -> Diagnosis:
     met = sorted(_order(seen))
     if len(met) < n_cells:
         return (
-            f"only {len(met)} of {n_cells} cells were met: is the smaller last minibatch dropped?"
+            f"only {len(met)} of {n_cells} cells were seen: is the smaller last minibatch dropped?"
         )
     if met != [float(i) for i in range(1, n_cells + 1)]:
-        return "some cells were met more than once: permute them, do not draw with replacement."
+        return "some cells were seen more than once: permute them, do not draw with replacement."
     if max(len(batch) for batch in seen) > batch_size:
         return "a minibatch has more cells than batch_size."
     if len(seen) > -(-n_cells // batch_size):

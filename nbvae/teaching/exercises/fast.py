@@ -132,7 +132,7 @@ def _wrong_sum(value: np.floating, x: np.ndarray, theta: float, right: float) ->
     "11.3", "and a wrong sign or a wrong factor smells of nothing: finite differences see them."
 )
 def check_smells(smells: Callable) -> Diagnosis:
-    """Let it judge right gradients and broken ones, of which some break a single cell."""
+    """Let it judge right gradients and broken ones, some of which break a single cell."""
     rng = inputs()
 
     def verdict(gradient: Tensor) -> bool:

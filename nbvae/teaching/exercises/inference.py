@@ -119,7 +119,7 @@ def _wrong_draws(
             if close(at, slip, within=1e-5):
                 return f"{complaint}."
         return (
-            "this asks h beside the draws, for its slope; here only h at z = m + s ε may be used."
+            "this takes h next to the draws, for its slope; here only h at z = m + s ε may be used."
         )
     return None
 
@@ -250,7 +250,7 @@ def _far_away(bound: Callable, log_weights: np.ndarray, right: np.ndarray) -> Di
     lost = log_weights.copy()
     lost[::2] = -3000.0  # draws of no weight
     if not close(array(bound(lost)).ravel(), np.log(np.exp(lost).mean(0))):
-        return "draws of weight 0 count, too: they belong to the S that the sum is divided by."
+        return "draws of weight 0 count as well: they belong to the S that the sum is divided by."
     if not close(array(bound(log_weights[:1].copy())).ravel(), log_weights[0]):
         return "with one draw the bound is that draw's log ω."
     return None

@@ -181,7 +181,7 @@ def _gene(theta: float, mean: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def _moments(counts: np.ndarray, mean: np.ndarray, noise: np.ndarray | float) -> float:
-    """θ from squares around a mean, of which some noise is not the gamma's."""
+    """θ from squares around a mean, where some of the noise is not the gamma's."""
     return float((mean**2).sum() / ((counts - mean) ** 2 - noise).sum())
 
 

@@ -195,7 +195,7 @@ _STOPS: dict[str, tuple[Callable[..., tuple[int, ...]], ...]] = {
     "epochs count from 1": (lambda c, p: tuple(e - 1 for e in _stopped(c, p)),
                             lambda c, p: (_stopped(c, p)[0] - 1, _stopped(c, p)[1])),
     "the best epoch comes first, then the last": (lambda c, p: _stopped(c, p)[::-1],),
-    "the counter is never set back: patience starts anew when a better epoch comes":
+    "the counter is never reset: patience starts again when a better epoch comes":
     (lambda c, p: _stopped(c, p, reset=False),),
     "an epoch better than the last one, but not than the best, does not restore patience":
     (lambda c, p: _stopped(c, p, restored=lambda before, new: new < before[-1]),),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from nbvae.teaching.living.counts import whole
 from nbvae.teaching.living.figure import LivingFigure, packed
 
-ENTRIES = 2000  # of the table, at most: the page computes φ of each anew
+ENTRIES = 2000  # of the table, at most: the page recomputes φ of each
 AT_LEAST = 1.0  # expected counts
 
 
@@ -28,7 +28,7 @@ def calibration(
         mean: what the model expects of each after some draws of z, (draws, n_cells, n_genes).
         theta: of each gene, (n_genes,).
         genes: which can be chosen, by name: their columns.
-        seed: of the choice among the counts of which one or more is expected.
+        seed: of the choice among the counts with an expectation of at least 1.
         still: the picture for where scripts do not run.
 
     """

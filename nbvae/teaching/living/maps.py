@@ -28,7 +28,7 @@ def many_maps(
     cell: int,
     still: Figure | None = None,
 ) -> LivingFigure:
-    """Let the reader draw a latent space anew, and see where a cell's true neighbours go.
+    """Let the reader redraw a latent space, and see where a cell's true neighbours go.
 
     Args:
         adata: the cells, with raw counts and ``obs["cell_type"]``.

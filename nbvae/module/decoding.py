@@ -1,4 +1,4 @@
-"""Decoding as if: the shares of the genes in a cell's own batch, in a chosen one, or in all."""
+"""Decoding as if: a cell's shares of the genes in its own batch, in a chosen one, or in all."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nbvae._arguments import kind_of, one_of
 from nbvae._messages import shown
-from nbvae.data.covariate import Category, Number
+from nbvae.data.covariate import Category
 from nbvae.data.covariates import Covariates, Way
 from nbvae.data.minibatches import Minibatch
 from nbvae.module.protocol import LatentModule
@@ -82,7 +82,7 @@ def _mean(tensors: list[Tensor]) -> Tensor:
 
 
 def taken_out(module: LatentModule, covariates: Way) -> list[Category]:
-    """List the categories whose differences decoding so takes out."""
+    """List the categories whose differences this decoding removes."""
     if module.covariates is None or covariates == "own":
         return []
     categories = module.covariates.categories
@@ -102,7 +102,7 @@ def _designs(module: LatentModule, m: Minibatch, covariates: Way) -> Iterator[Te
 
 def _everything(covariates: Covariates) -> dict[str, Any]:
     """Treat all cells alike: each level of each category, numbers at their means."""
-    return {c.key: c.mean if isinstance(c, Number) else "all" for c in covariates.columns}
+    return {column.key: column.alike for column in covariates.columns}
 
 
 def _combinations(covariates: Covariates, way: Way) -> Iterator[Mapping[str, Any]]:
