@@ -139,11 +139,7 @@ def share_inside(x: Tensor, predict: Callable[[], GenerativeOutput], draws: int 
     below, equal, mean = (torch.zeros_like(x) for _ in range(3))
     for _ in range(draws):
         p = predict()
-<<<<<<< HEAD
-        assert p.log_theta is not None
-=======
         assert p.log_theta is not None  # there is one: the likelihood is "nb"
->>>>>>> main
         drawn = nb_sample(p.log_px_mean, p.log_theta)
         below += drawn < x
         equal += drawn == x
