@@ -179,8 +179,8 @@ def measured() -> Iterator[dict[str, Any]]:
                 for name, rule in RULES.items():
                     called, sign = rule(module, adata)
                     false = called & (sign * truth < DELTA)
-                    case = {"s": spread, "effect": effect, "rule": name, "seed": seed}
-                    yield case | {"called": int(called.sum()), "false": int(false.sum())}
+                    case: dict[str, object] = {"s": spread, "effect": effect, "rule": name}
+                    yield case | {"seed": seed, "called": called.sum(), "false": false.sum()}
         print(seed, flush=True)
 
 

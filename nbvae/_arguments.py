@@ -65,7 +65,7 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     """Take one of a few words.
 
     Raises:
-        TypeError: it is no string.
+        TypeError: it is not a string.
         ValueError: it is another word.
 
     """

@@ -51,7 +51,7 @@ def denoised(
 ) -> np.ndarray:
     """Estimate the expected share of each gene in each cell: ρ, averaged over q(z | x).
 
-    With size factors ρ is no share, but the expected count per unit of them.
+    With size factors ρ is not a share but the expected count per unit of them.
 
     Zero inflation is left out: ρ is what a gene's share would be if no count were lost.
 

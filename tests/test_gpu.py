@@ -18,6 +18,7 @@ from nbvae import (
     split_cells,
 )
 from nbvae.data import resident
+from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.static import static_loss
 from nbvae.train import graph
 from nbvae.train.device import DeviceEpochs
@@ -27,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
     pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # says that it is new
 ]
-LIKELIHOODS = ["nb", "poisson", "zinb"]
 SETTINGS = {"device": "cuda", "progress": False}
 
 

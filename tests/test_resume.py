@@ -10,6 +10,7 @@ import torch
 from nbvae import NBVAE, CheckpointError, Covariates, Trainer, files
 from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.mlp import LINKS
+from nbvae.train.settings import SCHEDULES
 
 OTHER_LEVELS = (
     r"covariates \[{'key': 'group', 'levels': \['a', 'b', 'c'\]}\], this one has "
@@ -40,7 +41,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
-@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_resumed_run_ends_with_the_very_weights(small, tmp_path, monkeypatch, epochs, schedule):
     """Else a run on a borrowed GPU could not be trusted after a disconnection."""
     settings = SETTINGS | {"schedule": schedule}

@@ -148,7 +148,7 @@ WRONG = {
     "zero": (0.0, "is 0, but a size factor is above 0"),
     "negative": (-2.0, "is -2, but a size factor is above 0"),
     "missing": (np.nan, "no value"),
-    "infinite": (np.inf, "'inf', which is no finite number"),
+    "infinite": (np.inf, "'inf', which is not a finite number"),
 }
 
 

@@ -13,9 +13,9 @@ from nbvae import NBVAE, Covariates, Minibatch, loss_of
 from nbvae.module import distributions
 from nbvae.module.fast import is_unchanged
 from nbvae.module.kernels import TABLED
+from nbvae.module.likelihoods import LIKELIHOODS
 from nbvae.module.static import static_loss, static_nb_reconstruction, sums_below
 
-LIKELIHOODS = ["nb", "poisson", "zinb"]
 MOST_OPERATORS = 190  # of a step without Adam, views apart; each is a launch on a GPU
 WAITS = ("nonzero", "_local_scalar_dense", "masked_select", "item", "is_nonzero", "unique")
 

@@ -82,6 +82,15 @@ def test_named_files_are_there(page):
     assert [name for name in gone if not any(PACKAGE.rglob(name))] == []
 
 
+def test_the_readme_has_a_place_for_each_file():
+    """Else a reader who looks for an idea would not find its file."""
+    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+(?:\.py|/))`", text.partition("| room | file |")[2]))
+    files = [path.relative_to(PACKAGE) for path in FILES if path.stem != "__init__"]
+    places = {path: {path.name, *(f"{folder.name}/" for folder in path.parents)} for path in files}
+    assert [str(path) for path, known in places.items() if not known & named] == []
+
+
 def test_no_circles():
     """Else the order of imports would decide whether the package works."""
     graph = {name_of(path): set(imports_of(path)) for path in FILES}

@@ -127,5 +127,5 @@ def test_the_history_is_without_it(small):
 
 def test_a_module_without_theta_is_refused(small):
     """Else the reader would believe in a prior that is not there."""
-    with pytest.raises(ValueError, match=r"no log_theta .* Leave theta_prior away"):
+    with pytest.raises(ValueError, match=r"no log_theta .* Leave theta_prior out"):
         Trainer(**SETTINGS, theta_prior=0.5).fit(model(likelihood="poisson"), small)

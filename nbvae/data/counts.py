@@ -43,7 +43,7 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
         are rounded, with a warning: within 1e-4, or (1 + n) log(1 + n) + n times 2⁻²² near n.
 
     Raises:
-        TypeError: ``adata`` is no AnnData, or ``layer`` no string.
+        TypeError: ``adata`` is not an AnnData, or ``layer`` not a string.
         KeyError: there is no such layer.
         CountsError: no cells or genes, NaN or infinite values, negative values, fractions, counts
             of 2²⁴ or more, a cell without counts, or positions outside the matrix.

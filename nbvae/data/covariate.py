@@ -107,7 +107,7 @@ class Number(NamedTuple):
         """Standardise a value. (1,).
 
         Raises:
-            TypeError, ValueError: it is no finite number.
+            TypeError, ValueError: it is not a finite number.
 
         """
         if isinstance(value, bool | str) or not np.isscalar(value):
@@ -156,7 +156,7 @@ def covariate_of(adata: AnnData, key: str, *, continuous: bool = False) -> Categ
 
     Raises:
         KeyError: there is no such column.
-        TypeError: ``adata`` is no AnnData.
+        TypeError: ``adata`` is not an AnnData.
         ValueError: a cell has no value; there are no cells; an amount is the same in all of them;
             or the column looks like the other kind.
 
@@ -239,7 +239,7 @@ def numbers_of(adata: AnnData, key: str) -> np.ndarray:
         row = int((~np.isfinite(values)).argmax())
         raise ValueError(
             f"obs[{key!r}] must hold numbers, but {cell_name(adata, row)} has "
-            f"{str(given.iloc[row])!r}, which is no finite number."
+            f"{str(given.iloc[row])!r}, which is not a finite number."
         )
     return values
 
@@ -252,8 +252,8 @@ def size_factors_of(adata: AnnData, key: str) -> np.ndarray:
 
     Raises:
         KeyError: there is no such column.
-        TypeError: ``adata`` is no AnnData.
-        ValueError: a cell has none, or one that is no number above 0.
+        TypeError: ``adata`` is not an AnnData.
+        ValueError: a cell has none, or one that is not a number above 0.
 
     """
     factors = numbers_of(adata, key)

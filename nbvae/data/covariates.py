@@ -40,7 +40,7 @@ class Covariates(NamedTuple):
 
         Raises:
             KeyError: there is no such column.
-            TypeError: ``adata`` is no AnnData.
+            TypeError: ``adata`` is not an AnnData.
             ValueError: no column, or one twice; a cell has no value; there are no cells; a number
                 is the same in all of them; or a column looks like the other kind.
 

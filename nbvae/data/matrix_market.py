@@ -28,7 +28,7 @@ def read_matrix_market(path: Path) -> sparse.coo_matrix:
     """Read a matrix of numbers, compressed or not.
 
     Raises:
-        ValueError: the file is of another kind, or something in it is no number.
+        ValueError: the file is of another kind, or something in it is not a number.
 
     """
     with _opened(path) as file:
@@ -86,7 +86,7 @@ class _Watched:
     def _look_at(self, chunk: bytes) -> None:
         others = chunk.translate(None, DIGITS_AND_BLANKS)
         if foreign := others.translate(None, NUMBERS):
-            raise ValueError(f"the matrix holds {foreign[:1]!r}, which is no part of a number")
+            raise ValueError(f"the matrix holds {foreign[:1]!r}, which is not part of a number")
         self.only_digits = self.only_digits and not others
         self.blanks += chunk.count(b" ") + chunk.count(b"\t")
 

@@ -124,10 +124,10 @@ class CellTable(NamedTuple):
                 out.
 
         Raises:
-            TypeError: ``adata`` is no AnnData.
+            TypeError: ``adata`` is not an AnnData.
             CountsError, KeyError: as in ``count_matrix``.
             ValueError: a gene of the module is missing, a cell has a level that the covariates
-                don't know, or a size factor that is no number above 0.
+                don't know, or a size factor that is not a number above 0.
 
         """
         genes, covariates = genes_of(module), covariates_of(module)

@@ -49,8 +49,8 @@ def nb_log_prob(
         widest of their types.
 
     Raises:
-        TypeError: an argument is no tensor.
-        ValueError: ``x`` holds what is no count, or a parameter is not a number.
+        TypeError: an argument is not a tensor.
+        ValueError: ``x`` holds what is not a count, or a parameter is not a number.
 
     """
     if validate_args:

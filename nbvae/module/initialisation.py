@@ -106,7 +106,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         seed: None changes nothing: the caller's random numbers are used.
 
     Raises:
-        TypeError, ValueError: it is no whole number that PyTorch takes.
+        TypeError, ValueError: it is not a whole number that PyTorch takes.
 
     """
     if seed is None:

@@ -51,7 +51,7 @@ class MLP(nn.Module):
 
     Raises:
         ValueError: ``link`` is a string that is not in ``LINKS``, or a size is below 1.
-        TypeError: ``link`` is neither ``None``, a string nor a callable, or a size is no whole
+        TypeError: ``link`` is neither ``None``, a string nor a callable, or a size is not a whole
             number.
 
     """

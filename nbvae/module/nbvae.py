@@ -66,7 +66,7 @@ class NBVAE(nn.Module):
         layer: the layer of an AnnData in which it expects counts; None: ``X``.
 
     Raises:
-        TypeError: a size is no whole number, or ``covariates`` is not ``Covariates``.
+        TypeError: a size is not a whole number, or ``covariates`` is not ``Covariates``.
         ValueError: a size is below 1, an unknown likelihood or dispersion, or one that needs
             covariates, as ``encode_covariates`` does, without any.
 
@@ -300,7 +300,7 @@ class NBVAE(nn.Module):
         """Refuse what the module was not built for.
 
         Raises:
-            TypeError: ``x`` is no tensor.
+            TypeError: ``x`` is not a tensor.
             ValueError: ``x`` does not have n_genes columns, or ``covariates`` do not fit.
 
         """

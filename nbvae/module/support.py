@@ -14,7 +14,7 @@ def check_counts(x: Tensor) -> None:
     """Refuse values that no distribution of counts has a probability for.
 
     Raises:
-        TypeError: ``x`` is no tensor.
+        TypeError: ``x`` is not a tensor.
         ValueError: it holds a number that is negative, fractional, infinite or NaN.
 
     """
@@ -34,7 +34,7 @@ def check_logs(**parameters: Tensor) -> None:
         parameters: ``log_mean``, ``log_theta`` and ``dropout_logits``, those that there are.
 
     Raises:
-        TypeError: one of them is no tensor.
+        TypeError: one of them is not a tensor.
         ValueError: one of them is NaN, as the logarithm of a negative number is, or infinite where
             it must not be.
 

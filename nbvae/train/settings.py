@@ -52,7 +52,7 @@ class TrainerSettings:
         if self.holdout_fraction == 0 and self.patience is not None:
             raise ValueError(
                 f"patience={self.patience} compares the ELBO of held-out cells, but "
-                "holdout_fraction=0 holds no cells out. Leave patience away, or hold some out."
+                "holdout_fraction=0 holds no cells out. Leave patience out, or hold some out."
             )
 
     def theta_rate(self) -> float:

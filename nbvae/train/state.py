@@ -158,7 +158,7 @@ def log_theta_of(module: TrainableModule) -> nn.Parameter:
     if not isinstance(log_theta, nn.Parameter):
         raise ValueError(
             "theta_prior is a prior of θ, but this module has no log_theta to train. Leave "
-            "theta_prior away."
+            "theta_prior out."
         )
     return log_theta
 

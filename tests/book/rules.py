@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
+from urllib.parse import unquote
 
 import student
 from markdown_it import MarkdownIt
@@ -183,11 +184,11 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    """Return the targets of a page's links and images."""
+    """Return the targets of a page's links and images, as they are written."""
     inlines = [token for token in _parser().parse(text) if token.type == "inline"]
     children = [child for inline in inlines for child in inline.children]
     return [
-        str(c.attrs.get("href") or c.attrs.get("src"))
+        unquote(str(c.attrs.get("href") or c.attrs.get("src")))
         for c in children
         if c.type in ("link_open", "image")
     ]

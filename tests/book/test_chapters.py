@@ -57,6 +57,12 @@ def test_links_lead_somewhere(path):
     assert list(broken_links(path)) == []
 
 
+def test_a_link_to_a_section_with_a_greek_letter(tmp_path):
+    page = tmp_path / "a.md"
+    page.write_text("# How well is θ known?\n\n[1](#how-well-is-θ-known)", encoding="utf-8")
+    assert list(broken_links(page)) == []
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
     page, other = tmp_path / "a.md", tmp_path / "b.md"
     other.write_text("# B\n\n## Well `known`\n", encoding="utf-8")

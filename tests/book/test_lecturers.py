@@ -7,6 +7,8 @@ import student
 from notebooks import BOOK, chapters, read
 from test_wall import TOGETHER
 
+from nbvae.teaching.exercises import CHECKS
+
 PAGE = BOOK / "for_lecturers.md"
 ROW = re.compile(
     r"^\| \[(\d+\.\d+)\]\((\w+\.ipynb)#[\w-]+\) ([^|]+) \|\s*([^|]*?)\s*\| [^|]+ \|$", re.MULTILINE
@@ -32,6 +34,11 @@ def exercises():
 
 def test_every_exercise_has_its_row_in_order(rows, exercises):
     assert list(rows) == list(exercises)
+
+
+def test_every_check_is_asked_by_a_chapter(exercises):
+    """Else the check of an exercise that is gone would stay, with all of its answers."""
+    assert set(CHECKS) <= set(exercises)
 
 
 def test_a_row_has_the_title_and_the_file_of_its_exercise(rows, exercises):

@@ -1,7 +1,7 @@
 """What is used of zarr: groups and arrays whose chunks carry a checksum, several to a file.
 
 A store is AnnData's own format, and annbatch, scverse's loader, reads it in the same order to the
-same minibatches (tests/test_store_annbatch.py). It would save less than a fiftieth of the time of
+same minibatches (tests/test_store_annbatch.py). It would save less than a thirtieth of the time of
 training from a store, on Python 3.12 and newer (benchmarks/results/annbatch.csv): too little for a
 second engine.
 """

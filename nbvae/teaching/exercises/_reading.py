@@ -50,7 +50,7 @@ def number(value: object, what: str = "the answer") -> np.floating:
 
     Raises:
         NotSolvedError: it is the placeholder.
-        WrongFormError: it is no number, or several.
+        WrongFormError: it is not a number, or several.
 
     """
     found = array(value, what=what)
@@ -64,7 +64,7 @@ def numbers(value: object, names: Sequence[str]) -> list[np.floating]:
 
     Raises:
         NotSolvedError: it is, or contains, the placeholder.
-        WrongFormError: there are more or fewer, or one is no number.
+        WrongFormError: there are more or fewer, or one is not a number.
 
     """
     parts = sequence(value, names)

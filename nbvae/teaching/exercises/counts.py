@@ -108,7 +108,7 @@ def _zeros_at_depth() -> Formula:
         "the share of zeros is taken for the mean: a mean μ gives a share of e^(−μ)":
         lambda z, f: np.exp(-f * z),
         "the mean was not multiplied": lambda z, f: z,
-        "a factor times a share is no share": lambda z, f: f * z,
+        "a factor times a share is not a share": lambda z, f: f * z,
     }  # fmt: skip
     return Formula(
         lambda z, f: stats.poisson.pmf(0, f * -np.log(z)),

@@ -145,7 +145,7 @@ def check_smells(smells: Callable) -> Diagnosis:
         if not verdict(broken):
             return "it does not notice the missing second term of (11.6)."
         if verdict(1e-3 * gradient) or verdict(1e3 * gradient):
-            return "it finds fault with small or large gradients: that is no mistake."
+            return "it finds fault with small or large gradients: that is not a mistake."
         if not verdict(1e-3 * broken):
             return "a broken gradient gets through if it is small: compare with its size."
         seen = broken.sum(-1).abs() > 0.1 * broken.abs().sum(-1)  # the others cancel by chance

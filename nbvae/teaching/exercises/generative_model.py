@@ -80,7 +80,7 @@ def _overflow(story: _Story) -> Diagnosis:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             x = array(story.told(np.random.default_rng(0)))
-    except (ValueError, RuntimeError):  # what NumPy and PyTorch say of a mean that is no number
+    except (ValueError, RuntimeError):  # NumPy and PyTorch: the mean is not a number
         return complaint
     z = story.states()
     if isinstance(z, str):
@@ -233,7 +233,7 @@ def check_fooled(fooled: Callable) -> Diagnosis:
 
 @exercise("3.4", "any invertible A leaves p(x | z) alone; only a rotation leaves p(z) alone, too.")
 def check_turn_decoder(turn_decoder: Callable) -> Diagnosis:
-    """Compare what the layer computes, for a matrix that is no rotation."""
+    """Compare what the layer computes, for a matrix that is not a rotation."""
     rng = inputs()
     weight, z = rng.normal(size=(128, 4)), rng.normal(size=(5, 4))
     matrix = rng.normal(size=(4, 4)) + np.diag([3.0, -3, 3, 4])

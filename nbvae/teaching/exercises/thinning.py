@@ -58,7 +58,7 @@ def _moment_slips(px_mean: float, theta: float, kappa: float) -> tuple[dict, dic
             "κ is the probability to be kept, not to be lost": lost,
         },
         {
-            "this variance is κ² times the old one, that of κx; but κx is no count": kappa**2 * var,
+            "this variance is κ² times the old one, that of κx, not of a count": kappa**2 * var,
             "this variance is κ times the old one; only its Poisson part shrinks so": kappa * var,
             "the variance is that of a Poisson count; the gamma factor is still there": left,
             "this variance has θ multiplied by κ as well; the gamma factor stays as it was":

@@ -139,7 +139,7 @@ def _weights_flaw(weights: np.ndarray, noise: np.ndarray) -> Diagnosis:
     slack = 16 * float(np.finfo(weights.dtype).eps)
     weights = weights.astype(float)
     if (weights < -slack).any():
-        return "some weights are negative; that is no average."
+        return "some weights are negative; that is not an average."
     if not np.allclose(weights.sum(axis=1), 1, atol=max(1e-8, n * slack)):
         columns = np.allclose(weights.sum(axis=0), 1)
         return f"the {'columns sum to 1, but the ' if columns else ''}rows do not sum to 1."
