@@ -287,10 +287,14 @@ def draw(found: pd.DataFrame) -> None:
                 else:
                     ax.plot(curve.index, curve[column], style, color=colour, label=label)
         ax.set(title=name, xlabel="length ÷ default", xscale="log", ylabel="nats − default's")
+        ax.set_xlim(0.9, 4.5)
         ax.set_xticks(LENGTHS, [f"{n}×" for n in LENGTHS])
         ax.minorticks_off()
     figure.legend(
-        *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+        *np.atleast_1d(axes)[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        fontsize="small",
     )
     figure.savefig(FILE.with_suffix(".png"), dpi=110)
 

@@ -93,13 +93,14 @@ def test_the_estimated_prior_pays_with_every_seed(changes):
 
 
 def test_it_is_ahead_of_the_rival(changes):
-    """On the mean of the splits, and on the sample on each."""
+    """By both measures on each split that the rival has run on; the README says so."""
     for name, times in (("sample", 1), (DISPERSION, 2)):
-        theirs = changes.loc[name, length.RIVAL, 1]
-        ahead = changes.loc[name, length.ESTIMATED, times].loc[theirs.index] < theirs
-        assert ahead.all(axis=None) or name == DISPERSION
-        means = changes.loc[name, length.ESTIMATED, times].mean()
-        assert (means < theirs.mean()).all()
+        for rival in changes.loc[name].index.unique("way").intersection(list(length.RIVALS)):
+            theirs = changes.loc[name, rival, 1]
+            assert len(theirs) >= 2
+            assert (changes.loc[name, length.ESTIMATED, times].loc[theirs.index] < theirs).all(
+                axis=None
+            )
 
 
 def test_why_intervals_hold_more_than_they_say():
