@@ -82,6 +82,7 @@ def test_a_run_with_an_estimated_prior_resumes_bit_for_bit(small, tmp_path, monk
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_an_estimated_prior_finds_where_the_genes_are():
     """Else rare genes would be pulled to θ = 1 wherever the others are, or not at all."""
     rng = np.random.default_rng(0)
@@ -105,9 +106,8 @@ def test_a_narrow_prior_keeps_theta_at_one_and_a_wide_one_is_none(small):
     ends = {}
     for sd in (None, 1e4, 0.5, 0.02):
         module = NBVAE.for_counts(small, 2, n_hidden=16, seed=0)
-        Trainer(**SETTINGS, theta_prior=sd, learning_rate=0.05, holdout_fraction=0).fit(
-            module, small
-        )
+        settings = SETTINGS | {"batch_size": 64, "learning_rate": 0.05, "holdout_fraction": 0}
+        Trainer(**settings, theta_prior=sd).fit(module, small)
         ends[sd] = module.log_theta.detach().numpy()
     np.testing.assert_allclose(ends[1e4], ends[None], atol=1e-3)
     assert np.abs(ends[0.02]).max() < 0.1
