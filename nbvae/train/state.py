@@ -52,16 +52,25 @@ class TrainingState:
         self.identity = identity
         # Adam would copy weights that are not stored row by row, there and back; it gets views
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
-        )
         self._n_cells = n_cells
         self._log_theta = log_theta_of(module) if settings.theta_prior is not None else None
+        self._rates, groups = self._groups()
+        self.optimizer = torch.optim.Adam(
+            groups, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
+        )
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
         self.best_weights = copy.deepcopy(module.state_dict())
         self.stopped = ""  # why the run is over
+
+    def _groups(self) -> tuple[list[float], list[dict[str, list[Tensor]]]]:
+        """Divide the weights by how many times the learning rate they move."""
+        groups: dict[float, list[Tensor]] = {}
+        for stored, weights in zip(self._stored, self.module.parameters(), strict=True):
+            rate = self.settings.theta_rate() if weights is self._log_theta else 1.0
+            groups.setdefault(rate, []).append(stored)
+        return list(groups), [{"params": weights} for weights in groups.values()]
 
     def _on_gpu(self) -> bool:
         """Whether steps may be recorded: then Adam must not count them on the host."""
@@ -69,8 +78,8 @@ class TrainingState:
 
     def update_weights(self, learning_rate: float | Tensor) -> None:
         """Let Adam take one step against the gradients that the module has now."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for rate, group in zip(self._rates, self.optimizer.param_groups, strict=True):
+            group["lr"] = learning_rate if rate == 1 else rate * learning_rate
         if self._log_theta is not None and self._log_theta.grad is not None:
             pull = self.settings.theta_pull(self._log_theta.detach(), self._n_cells)
             self._log_theta.grad.add_(pull)
