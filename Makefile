@@ -8,6 +8,7 @@ PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 
+# Only the python in there is run: scripts name it by its path, which breaks them at a dollar or a quote.
 BIN := .venv/bin
 READY := .venv/.ready
 BIN_SCVI := .venv-scvi/bin
@@ -44,7 +45,7 @@ help:
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
-	$(BIN)/jupyter-book build --all -W -n --keep-going .
+	$(BIN)/python -c 'from jupyter_book.cli.main import main; main()' build --all -W -n --keep-going .
 	@echo "The book is at $(SITE)"
 
 serve: $(READY)
@@ -75,9 +76,9 @@ any-processor: $(READY)
 	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q -m "not slow" $(COMPUTE)
 
 types: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 robust: $(READY)
 	$(BIN)/python tools/robust.py
@@ -126,13 +127,13 @@ RESOLUTION ?= highest
 fresh:
 	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
 	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
+	.venv-fresh/bin/python -m uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
 	.venv-fresh/bin/python -m pytest $(SPREAD) -o filterwarnings=default --ignore tests/book \
 	  --ignore tests/browser tests --nbval book/
 
 # Colab's list of packages, read again, and whether this one fits into it.
 colab: $(READY)
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/colab.py
+	PATH=$(call quoted,$(CURDIR)/$(BIN)):"$$PATH" $(BIN)/python tools/colab.py
 
 home: $(READY)
 	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }

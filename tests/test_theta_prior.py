@@ -48,6 +48,40 @@ def test_an_estimated_prior_is_one_at_its_best_mean_and_spread():
     torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
 
 
+@pytest.mark.parametrize(("prior", "times"), [(None, 1), (0.5, 1), ("estimated", 3)])
+def test_with_an_estimated_prior_theta_moves_three_times_as_fast(prior, times):
+    """The first step of Adam is one learning rate long, whatever the gradient."""
+    module = model()
+    state = TrainingState(module, TrainerSettings(theta_prior=prior), {}, 53)
+    before = {name: weights.detach().clone() for name, weights in module.named_parameters()}
+    for weights in module.parameters():
+        weights.grad = torch.ones_like(weights)
+    state.update_weights(1e-3)
+    for name, weights in module.named_parameters():
+        step = times * 1e-3 if name == "log_theta" else 1e-3
+        torch.testing.assert_close(before[name] - weights, torch.full_like(weights, step))
+
+
+def test_a_run_with_an_estimated_prior_resumes_bit_for_bit(small, tmp_path, monkeypatch):
+    """Else θ would lose its rate, or Adam its moments, at the first interruption."""
+    trainer = Trainer(**SETTINGS | {"max_epochs": 4}, theta_prior="estimated")
+    undisturbed, cut, whole = model(), model(), Trainer._train_epoch
+    trainer.fit(undisturbed, small)
+
+    def dying(self, state, *others):
+        if state.epoch == 2:
+            raise SystemExit("power cut")
+        return whole(self, state, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "_train_epoch", dying)
+        trainer.fit(cut, small, checkpoint=tmp_path / "run")
+    resumed = model()
+    trainer.fit(resumed, small, checkpoint=tmp_path / "run")
+    for ours, theirs in zip(resumed.parameters(), undisturbed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.slow
 def test_an_estimated_prior_finds_where_the_genes_are():
     """Else rare genes would be pulled to θ = 1 wherever the others are, or not at all."""
