@@ -8,6 +8,7 @@ PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 
+# Only the python in there is run: scripts name it by its path, which breaks them at a dollar or a quote.
 BIN := .venv/bin
 READY := .venv/.ready
 BIN_SCVI := .venv-scvi/bin
@@ -17,15 +18,15 @@ COMPUTE := $(patsubst %,tests/test_%.py,distributions likelihoods fast mlp modul
   bounds expression)
 SPREAD := -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help book serve pdf colab types quick-tests all-tests check test robust parity bench mutants census outputs front picture student grade \
-  package fresh home branch clean
+.PHONY: help book serve pdf colab types quick-tests all-tests any-processor check test robust parity \
+  bench mutants census outputs front picture student grade package fresh home branch clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book     build the site into $(SITE)"
 	@echo "make pdf      print the whole book into one file (needs Chromium)"
 	@echo "make serve    show it on http://localhost:$(PORT)"
-	@echo "make check    run the quick tests, in a minute or two: after each change"
+	@echo "make check    run the quick tests, in about a minute: after each change"
 	@echo "make test     run all tests and every notebook"
 	@echo "make robust   run them with other seeds, on lesser processors, in other places (hours)"
 	@echo "make parity   compare the loss with that of scvi-tools"
@@ -44,7 +45,7 @@ help:
 	@echo "make clean    remove what was built (not .venv, not student/)"
 
 book: $(READY)
-	$(BIN)/jupyter-book build --all -W -n --keep-going .
+	$(BIN)/python -c 'from jupyter_book.cli.main import main; main()' build --all -W -n --keep-going .
 	@echo "The book is at $(SITE)"
 
 serve: $(READY)
@@ -57,25 +58,27 @@ pdf: $(READY)
 	@test -f $(SITE) || $(MAKE) book
 	$(BIN)/python tools/pdf.py
 
-# Types and tests side by side: mypy takes one core.
+# The tests, and beside them what takes one core.
 check: $(READY)
-	@$(MAKE) --no-print-directory --jobs 2 types quick-tests
+	@$(MAKE) --no-print-directory --jobs 2 quick-tests types
 
 test: $(READY)
-	@$(MAKE) --no-print-directory --jobs 2 types all-tests
+	@$(MAKE) --no-print-directory --jobs 2 all-tests types any-processor
 
 quick-tests: $(READY)
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not slow" tests
 
-# The second line: what computes, on any processor. Other conditions: `make robust`.
 all-tests: $(READY)
 	$(BIN)/python -m pytest $(SPREAD) tests --nbval book/
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q $(SPREAD) -m "not slow" $(COMPUTE)
+
+# What computes, as on the least of processors. Other conditions: `make robust`.
+any-processor: $(READY)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -q -m "not slow" $(COMPUTE)
 
 types: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 robust: $(READY)
 	$(BIN)/python tools/robust.py
@@ -124,13 +127,13 @@ RESOLUTION ?= highest
 fresh:
 	$(call quoted,$(PYTHON)) -m venv --clear .venv-fresh
 	.venv-fresh/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-fresh/bin/uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
+	.venv-fresh/bin/python -m uv pip install --quiet --python .venv-fresh --resolution $(RESOLUTION) -e ".[test]"
 	.venv-fresh/bin/python -m pytest $(SPREAD) -o filterwarnings=default --ignore tests/book \
 	  --ignore tests/browser tests --nbval book/
 
 # Colab's list of packages, read again, and whether this one fits into it.
 colab: $(READY)
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tools/colab.py
+	PATH=$(call quoted,$(CURDIR)/$(BIN)):"$$PATH" $(BIN)/python tools/colab.py
 
 home: $(READY)
 	@test -n $(call quoted,$(REPO)) || { echo "Name the place: make home REPO=owner/name" >&2; exit 1; }

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nbvae._arguments import an_anndata, whole_number
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.module.evaluating import Elbo, elbo, evaluating, minibatches_of, room_for, table_of
+from nbvae.data.results import Results
+from nbvae.module.evaluating import Elbo, elbo, evaluating, minibatches_of, table_of
 from nbvae.module.nbvae import kl_to_standard_normal, reparametrise
 from nbvae.module.protocol import LatentModule
 from nbvae.threads import use_threads
@@ -130,25 +131,21 @@ def encode(
             ``CellTable`` of them.
         layer: the layer that holds the counts; the module's own when left out.
         out: a file, "latent.npy", that takes the result, (2, n_cells, n_latent), while it is made;
-            in memory when left out.
+            in memory when left out. It appears when it is complete.
 
     Raises:
         CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``.
+        OSError: the file can't be written; its folder is missing, or the disk is full.
 
     """
     table = table_of(module, adata, layer)
-    both, start = np.empty((2, 0, 0)), 0
     n_latent = getattr(module, "n_latent", None)  # a column more is the library's
-    with evaluating(module):
+    with Results(table.n_cells, out) as both, evaluating(module):
         for minibatch in minibatches_of(module, table):
             q = module.inference(minibatch.x, covariates=minibatch.covariates)
             mean_and_sd = torch.stack([q.qz_mean, (0.5 * q.qz_logvar).exp()])
-            of_both = mean_and_sd[..., :n_latent].cpu().numpy()
-            if not start:
-                both = room_for((2, table.n_cells, of_both.shape[2]), out, of_both.dtype)
-            both[:, start : start + len(minibatch)] = of_both
-            start += len(minibatch)
-    return Latent(both[0], both[1])
+            both.add(mean_and_sd[..., :n_latent].cpu().numpy())
+    return Latent(*both.numbers)
 
 
 def add_latent(

@@ -11,9 +11,10 @@ from anndata import AnnData
 from nbvae._arguments import whole_number
 from nbvae.data.covariates import Way
 from nbvae.data.minibatches import CellTable
+from nbvae.data.results import Results, refuse_in_memory
 from nbvae.differential import differential_expression, expected_fdr
 from nbvae.module.decoding import decoded_as, known_decoding, px_scale_as
-from nbvae.module.evaluating import evaluating, minibatches_of, room_for
+from nbvae.module.evaluating import evaluating, minibatches_of
 from nbvae.module.protocol import LatentModule
 
 __all__ = [
@@ -68,7 +69,8 @@ def denoised(
             covariates both are the same.
         n_samples: draws of z for each cell, averaged.
         seed: seed of these draws.
-        out: a file, "denoised.npy", that takes the result while it is made; memory when left out.
+        out: a file, "denoised.npy", that takes the result while it is made, and appears when it is
+            complete; memory when left out.
 
     Returns:
         (n_cells, n_genes), float32. With all genes, and without size factors, the rows sum to 1.
@@ -79,23 +81,23 @@ def denoised(
         ValueError: as in ``CellTable.of``; ``n_samples`` is below 1, ``covariates`` is none of
             these, or ``genes`` chooses none or a name that occurs twice; all genes of a store were
             asked for without ``out``.
+        OSError: the file can't be written; its folder is missing, or the disk is full.
 
     """
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     covariates = known_decoding(module, covariates)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(genes)
-    of_all_genes = adata if genes is None else None
-    shares, start = room_for((table.n_cells, len(columns)), out, cells=of_all_genes), 0
-    with evaluating(module, seed=seed):
+    if genes is None and out is None:
+        refuse_in_memory(adata, table.n_cells, len(columns))
+    with Results(table.n_cells, out) as shares, evaluating(module, seed=seed):
         for m in minibatches_of(module, table):
             total = torch.zeros(())
             for _ in range(n_samples):
                 z = module.inference(m.x, covariates=m.covariates).z
                 total = total + px_scale_as(module, z, m, covariates)[:, columns]
-            shares[start : start + len(m)] = (total / n_samples).cpu().numpy()
-            start += len(m)
-    return shares
+            shares.add((total / n_samples).cpu().float().numpy())
+    return shares.numbers
 
 
 def posterior_predictive(
@@ -132,7 +134,8 @@ def posterior_predictive(
     n_samples, seed = whole_number("n_samples", n_samples), whole_number("seed", seed, least=None)
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(None)
-    replicates = room_for((n_samples, table.n_cells, len(columns)), cells=adata)
+    refuse_in_memory(adata, n_samples, table.n_cells, len(columns))
+    replicates = np.empty((n_samples, table.n_cells, len(columns)), dtype=np.float32)
     start = 0
     with evaluating(module, seed=seed):
         for m in minibatches_of(module, table):
@@ -157,11 +160,14 @@ def likelihood_parameters(
         indices: the cells: row numbers, a mask or names; all when left out.
 
     Raises:
-        CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``, and for ``indices``.
+        CountsError, KeyError, TypeError, ValueError: as in ``CellTable.of``, and for ``indices``;
+            all cells of a store were asked for.
 
     """
     table = CellTable.of(adata, module, layer=layer)
     columns = table.gene_columns(None)
+    if indices is None:
+        refuse_in_memory(adata, table.n_cells, len(columns))
     means, thetas, dropouts = [], [], []
     with evaluating(module):
         for m in minibatches_of(module, table, table.positions(indices)):

@@ -5,9 +5,12 @@ archive's comment. PyTorch does not compare the checksums that a zip archive has
 the digest, a byte that a disk or a copy has changed would become another weight.
 """
 
+import errno
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 DIGEST_SIZE = hashlib.sha256().digest_size
 COMMENT = DIGEST_SIZE.to_bytes(2, "little")  # how a zip archive says: a comment of 32 bytes
 
@@ -132,7 +136,8 @@ def _write_beside(path: str | Path, data: bytes, *, keep: bool = True) -> None:
     try:
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError
-        part.write_bytes(data)
+        with room_on_disk(path):
+            part.write_bytes(data)
         if keep:
             os.replace(part, target)
     except PermissionError as error:
@@ -141,6 +146,23 @@ def _write_beside(path: str | Path, data: bytes, *, keep: bool = True) -> None:
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_on_disk(path: str | Path) -> Iterator[None]:
+    """Say what there was no room for, where the code inside finds none.
+
+    Raises:
+        OSError: the disk is full, or the user's share of it.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        words = "The disk is full, so this was not written. Free some room or name another place"
+        raise OSError(error.errno, words, str(path)) from error
 
 
 def _bytes_of(path: str | Path) -> bytes:

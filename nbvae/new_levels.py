@@ -8,13 +8,13 @@ knew. So few numbers can say little: a batch that differs from the known ones in
 each gene is only partly explained.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from anndata import AnnData
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from nbvae._messages import shown
 from nbvae.data.covariates import Covariates
@@ -59,10 +59,8 @@ def with_new_levels(module: NBVAE, adata: AnnData, **settings: Any) -> NBVAE:
         for before, after in zip(known.columns, columns, strict=True)
         for i in range(after.n_columns)
     ]
-    hooks = _freeze_all_but(extended, Covariates(columns), module, torch.tensor(new))
-    Trainer(**settings).fit(extended, adata)
-    for hook in hooks:
-        hook.remove()
+    with _all_but_frozen(extended, Covariates(columns), module, torch.tensor(new)):
+        Trainer(**settings).fit(extended, adata)
     return extended.requires_grad_(True)
 
 
@@ -94,11 +92,16 @@ def _starts(known: Covariates, covariates: Covariates) -> Tensor:
     return torch.block_diag(*blocks)
 
 
-def _freeze_all_but(
+@contextmanager
+def _all_but_frozen(
     extended: NBVAE, covariates: Covariates, module: NBVAE, new: Tensor
-) -> list[RemovableHandle]:
-    """Let gradients reach nothing but the columns of new levels."""
-    before, hooks = dict(module.named_parameters()), []
+) -> Iterator[None]:
+    """Let training move nothing but the columns of new levels.
+
+    Gradients reach no others. A prior of θ moves log θ without a gradient, in all columns of the
+    tensor: those that were known come back afterwards.
+    """
+    before, hooks, known = dict(module.named_parameters()), [], []
     for name, weights in extended.named_parameters():
         if weights.shape == before[name].shape:
             weights.requires_grad_(False)
@@ -107,7 +110,13 @@ def _freeze_all_but(
         others = torch.zeros(weights.shape[1] - len(those), dtype=torch.bool)
         moves = torch.cat([others, those])
         hooks.append(weights.register_hook(_only(moves)))
-    return hooks
+        known.append((weights, ~moves, weights.detach()[:, ~moves].clone()))
+    yield
+    for hook in hooks:
+        hook.remove()
+    with torch.no_grad():
+        for weights, stay, values in known:
+            weights[:, stay] = values.to(weights.device)
 
 
 def _only(moves: Tensor) -> Callable[[Tensor], Tensor]:

@@ -57,13 +57,17 @@ def be_a_rank(folder, environment, asked):
     adata = open_store(asked["store"]) if "store" in asked else cells()
     if asked.get("other_cells_on") == rank:
         adata = adata[:90].copy()
+    if asked.get("other_counts_on") == rank:
+        adata.X[7, 3] += 1
     torch.manual_seed(rank)  # each builds other weights: those of the first one count
     module = NBVAE(12, 2, n_hidden=16)
     module = module.double() if asked.get("doubles") else module
     disturb(rank, asked)
     settings = {"batch_size": 16, "max_epochs": 4, "seed": 1, "device": "cpu", "threads": 1}
-    trainer = Trainer(**settings | asked.get("settings", {}))
-    history = trainer.fit(module, adata, checkpoint=asked.get("checkpoint"))
+    own = asked.get("settings_on", {}).get(str(rank), {})
+    trainer = Trainer(**settings | asked.get("settings", {}) | own)
+    checkpoint = asked.get("checkpoints", {}).get(str(rank), asked.get("checkpoint"))
+    history = trainer.fit(module, adata, checkpoint=checkpoint)
     content = {"weights": module.state_dict(), "stopped": trainer.stopped}
     torch.save(content | {"history": history.to_numpy().tolist()}, folder / f"{rank}.pt")
 
@@ -83,7 +87,14 @@ def disturb(rank, asked):
                     self.module.log_theta[0] = float("nan")
         return train(self, *arguments)
 
-    SharedEpochs.train = disturbed
+    evaluate = SharedEpochs.evaluate
+
+    def interrupted(self):
+        if asked.get("interrupted") == rank:
+            raise KeyboardInterrupt
+        return evaluate(self)
+
+    SharedEpochs.train, SharedEpochs.evaluate = disturbed, interrupted
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ def test_groups_that_change_places_change_the_sign(two_groups):
     np.testing.assert_allclose(there["scale1"], back.loc[there.index, "scale2"], rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_probability_is_the_integral_over_both_posteriors(two_groups):
     """Else z is not drawn, or both cells of a pair share a draw. Two integrals by the grid."""
     sd, delta, c = 0.7, 0.4, 1e-3
@@ -82,7 +81,6 @@ def test_a_difference_between_batches_is_none_between_groups(two_groups):
     assert ratio == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.slow
 def test_every_cell_of_a_group_is_drawn_and_no_other(two_groups):
     """Else a group would be represented by some of its cells, or by the wrong ones."""
     two_groups.X[:10, 0], two_groups.X[:10, 1] = 0, 10  # ten of the first group lie at −1

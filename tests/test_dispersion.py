@@ -157,14 +157,17 @@ def test_it_is_kept(told, tmp_path):
     assert evaluation.elbo(again, told) == evaluation.elbo(module, told)
 
 
+@pytest.mark.parametrize("prior", [None, 0.5])
 @pytest.mark.parametrize("columns", [["run"], COLUMNS])
-def test_a_new_batch_gets_a_theta_of_its_own(told, columns):
-    """That of known batches must not move; it starts at the mean of their logarithms."""
+def test_a_new_batch_gets_a_theta_of_its_own(told, columns, prior):
+    """That of known batches must not move, where θ has a prior neither; it starts at the mean of
+    their logarithms.
+    """
     module = built(told, columns)
     before = evaluation.elbo(module, told)
     other = told.copy()
     other.obs["run"] = np.where(np.arange(53) % 3, "newest", other.obs["run"])
-    extended = with_new_levels(module, other, **SETTINGS)
+    extended = with_new_levels(module, other, theta_prior=prior, **SETTINGS)
     assert extended.dispersion == "gene-batch"
     assert torch.equal(extended.log_theta[:, :2], module.log_theta)
     start, end = module.log_theta.mean(dim=1), extended.log_theta[:, 2]

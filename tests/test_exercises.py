@@ -5,6 +5,7 @@ chance would be a check's worst fault.
 """
 
 import json
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from nbvae import NBVAE
 from nbvae.teaching import exercises
 from nbvae.teaching.exercises import CHECKS, FORMULAS
 from nbvae.teaching.exercises._check import Unexplained, diagnosis, exercise, undisturbed
+from nbvae.teaching.exercises._reading import fresh
 
 SEEDS = (0, 1, 2)
 TRAINS = "6.6"  # trains for seconds on the sample, whatever the seed: slow
@@ -58,6 +60,47 @@ def test_right_answers_pass_however_they_are_written(number, which, verdict):
     for seed in seeds_for(number):
         line = verdict(number, RIGHT[number][which], seed=seed)
         assert line.startswith(f"✓ Exercise {number}: "), f"seed {seed}: {line}"
+
+
+def test_what_an_answer_prints_is_not_in_the_line_of_the_check(capsys):
+    def zeros(share, factor):
+        print("share", share)
+        return share**factor
+
+    exercises.check("1.2", zeros)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1:] == []
+    assert printed.out.startswith("✓ Exercise 1.2: ")
+    assert printed.err.startswith("share ")
+
+
+def used_up(value):
+    """Overwrite an argument, as who computes in place does."""
+    if isinstance(value, np.ndarray) and value.flags.writeable and value.dtype.kind in "iuf":
+        value[...] = 0
+    elif isinstance(value, torch.Tensor) and not value.requires_grad:
+        value.zero_()
+    elif isinstance(value, list | dict):
+        value.clear()
+
+
+FUNCTIONS = [n for n, (first, *_) in RIGHT.items() if isinstance(first, FunctionType)]
+
+
+@pytest.mark.parametrize("number", [tried(number) for number in FUNCTIONS])
+def test_an_answer_may_compute_in_what_it_is_given(number):
+    """`x -= x.max()` is no mistake; nor must it change what the check compares with."""
+    right = RIGHT[number][0]
+
+    def answer(*args, **options):
+        given = [*args, *options.values()]
+        kept = [fresh(value) for value in given]
+        result = right(*kept[: len(args)], **dict(zip(options, kept[len(args) :], strict=True)))
+        for value in given:
+            used_up(value)
+        return result
+
+    assert diagnosis(number, answer) is None
 
 
 @pytest.mark.parametrize(("number", "answer", "words"), [tried(*answer) for answer in WRONG])

@@ -20,7 +20,6 @@ from nbvae.module.evaluating import BATCH_SIZE
 # ---------------------------------------------------------------- denoised
 
 
-@pytest.mark.slow
 def test_denoised_is_the_share_averaged_over_q(two_groups):
     """Else it is the share at the mean of q, which is another one, or of one draw."""
     sd = 1.5
@@ -186,7 +185,6 @@ def test_too_many_combinations_are_refused(small):
 # ---------------------------------------------------------------- posterior predictive
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["nb", "poisson", "zinb"])
 def test_replicates_have_the_moments_of_the_likelihood(two_groups, likelihood):
     """Else they are means for draws, another library's, or of the wrong distribution."""

@@ -104,6 +104,7 @@ def integrated(module, x):
     return np.mean(found)
 
 
+@pytest.mark.slow
 def test_the_bounds_are_bounds_on_the_integral_over_the_library(told):
     """Else they would be of another model: log p(x | ℓ), or without the prior of ℓ."""
     module = built(told, None)

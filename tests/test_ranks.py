@@ -14,10 +14,10 @@ import run_on_ranks
 import torch
 
 import nbvae
-from nbvae import NBVAE, RankError, Trainer, write_store
+from nbvae import NBVAE, ModelledLibrary, RankError, Trainer, write_store
 from nbvae.data.minibatches import CellTable
 from nbvae.module.fast import loss_of
-from nbvae.train import ranks, shared
+from nbvae.train import environment, ranks, shared
 from nbvae.train.settings import TrainerSettings
 from nbvae.train.shared import SharedEpochs
 from nbvae.train.state import TrainingState
@@ -149,11 +149,40 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_said_by_all(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_with_other_cells_are_told(run, tmp_path):
-    """Else two data sets would be trained on as one."""
-    codes, said = run.end_of(tmp_path / "run", 2, other_cells_on=1)
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"other_cells_on": 1}, "differ in counts"),
+        ({"other_counts_on": 1}, "differ in counts"),
+        ({"settings_on": {"1": {"learning_rate": 0.02}}}, "differ in settings"),
+    ],
+    ids=["fewer cells", "another count", "another rate"],
+)
+def test_ranks_that_do_not_train_the_same_are_told(run, tmp_path, asked, words):
+    """Else two data sets would be trained on as one, or two models end as one of them."""
+    codes, said = run.end_of(tmp_path / "run", 2, **asked)
     assert min(codes) > 0
-    assert all("differ in the cells that are held out" in words for words in said)
+    assert all(words in said_by_one for said_by_one in said)
+
+
+@pytest.mark.slow
+def test_ctrl_c_between_epochs_ends_all(run, tmp_path):
+    """Else one rank would return a model, and the others wait for minutes."""
+    codes, said = run.end_of(tmp_path / "run", 2, interrupted=0)
+    assert min(codes) > 0
+    assert "RankError: Interrupted. Started again" in said[0]
+    assert "RankError: Another process of this run has ended" in said[1]
+
+
+@pytest.mark.slow
+def test_only_the_first_rank_writes_and_where_it_can_not_all_are_told(run, tmp_path):
+    """Else a folder that one machine lacks would end a run that does not need it there."""
+    there, missing = str(tmp_path / "run.pt"), str(tmp_path / "none" / "run.pt")
+    run.result(tmp_path / "one", 2, checkpoints={"0": there, "1": missing})
+    assert Path(there).exists()
+    codes, said = run.end_of(tmp_path / "other", 2, checkpoints={"0": missing, "1": there})
+    assert min(codes) > 0
+    assert "make it first" in said[0] and "Another process of this run has ended" in said[1]
 
 
 @pytest.mark.slow
@@ -177,11 +206,11 @@ class Together:
         monkeypatch.setattr(ranks, "sum_over_ranks", lambda v: self.noted.append(v.clone()))
         self.monkeypatch = monkeypatch
 
-    def gradients(self, adata, batch, n_latent=2):
+    def gradients(self, adata, batch, make):
         """The sum over ranks of what each adds for one minibatch."""
         for rank in range(self.n_ranks):
             self.monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-            module = model()
+            module = make()
             settings = TrainerSettings(device="cpu")
             table = CellTable.of(adata)
             state = TrainingState(module, settings, {}, 1)
@@ -197,12 +226,18 @@ def model():
     return NBVAE(12, 2, n_hidden=16).double()
 
 
+def with_library():
+    torch.manual_seed(0)
+    return ModelledLibrary(12, 2, n_hidden=16).double()
+
+
+@pytest.mark.parametrize("make", [model, with_library])
 @pytest.mark.parametrize("n_ranks", [2, 3, 8])
 @pytest.mark.parametrize("batch", [1, 5, 16, 53])
-def test_the_parts_add_up_to_the_gradient_of_the_whole(small, monkeypatch, n_ranks, batch):
+def test_the_parts_add_up_to_the_gradient_of_the_whole(small, monkeypatch, n_ranks, batch, make):
     """Else more ranks would be another algorithm. Also where a rank has no cell at all."""
-    added = Together(n_ranks, monkeypatch).gradients(small, batch)
-    module = model()
+    added = Together(n_ranks, monkeypatch).gradients(small, batch, make)
+    module = make()
     (minibatch,) = CellTable.of(small).minibatches(np.arange(batch), batch)
     torch.manual_seed(5)
     output = loss_of(module, minibatch, kl_weight=0.7)  # draws its noise itself
@@ -210,6 +245,94 @@ def test_the_parts_add_up_to_the_gradient_of_the_whole(small, monkeypatch, n_ran
     terms = [output.reconstruction.sum(), output.kl.sum()]
     whole = torch.cat([*(w.grad.flatten() for w in module.parameters()), torch.stack(terms)])
     torch.testing.assert_close(added, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_weights_that_are_frozen_get_no_gradient(small, monkeypatch):
+    """Else a prior of θ would move what shall stay, on several ranks only."""
+
+    def frozen():
+        module = model()
+        module.log_theta.requires_grad_(False)
+        return module
+
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 0)
+    monkeypatch.setattr(ranks, "sum_over_ranks", lambda _: None)
+    module = frozen()
+    state = TrainingState(module, TrainerSettings(device="cpu", theta_prior=0.5), {}, 9)
+    before = module.log_theta.clone()
+    table = CellTable.of(small)
+    (minibatch,) = table.minibatches(np.arange(9), 9)
+    SharedEpochs(state, module, table, np.arange(3))._step(minibatch, 0, 1.0, 0.1)
+    assert torch.equal(module.log_theta, before)
+
+
+def test_ranks_compare_all_that_a_run_is_made_of(told, monkeypatch):
+    """Else what differs, a count or a learning rate, would be trained on without a word."""
+    compared = {}
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 0)
+    monkeypatch.setattr(ranks, "join", lambda device: device)
+    monkeypatch.setattr(ranks, "agree", compared.__setitem__)
+    monkeypatch.setattr(ranks, "sum_over_ranks", lambda _: None)
+
+    def what_is_compared(adata, **settings):
+        compared.clear()
+        keys = {"covariates": ["run"], "size_factor_key": "depth"}
+        module = NBVAE.for_counts(told, 2, n_hidden=16, seed=0, **keys)
+        arguments = {"max_epochs": 1, "stratify_by": "group", "device": "cpu"} | settings
+        Trainer(**arguments).fit(module, adata)
+        return dict(compared)
+
+    expected = what_is_compared(told)
+    changed = told.copy()
+    changed.X.data[0] += 1
+    assert differing(expected, what_is_compared(changed)) == {"counts"}
+    assert differing(expected, what_is_compared(told, learning_rate=0.02)) == {"settings"}
+    assert differing(expected, what_is_compared(told, threads=2)) == set()
+    for column, part in {"run": "covariates", "depth": "library"}.items():
+        changed = told.copy()
+        changed.obs[column] = told.obs[column].to_numpy()[::-1]
+        assert differing(expected, what_is_compared(changed)) == {part}
+    changed.obs = told.obs.assign(group=told.obs["group"].to_numpy()[::-1])
+    assert {"labels"} <= differing(expected, what_is_compared(changed))
+
+
+def differing(one, other):
+    return {what for what in one if one[what] != other[what]}
+
+
+def test_the_score_of_the_first_rank_decides_for_all(small, monkeypatch):
+    """Else processors that round otherwise could stop in different epochs, and wait."""
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+    of_first = torch.tensor([30.0, 28.0, 2.0], dtype=torch.float64)
+    monkeypatch.setattr(ranks, "sum_over_ranks", lambda values: values.add_(of_first))
+    module = model()
+    state = TrainingState(module, TrainerSettings(device="cpu"), {}, 1)
+    epochs = SharedEpochs(state, module, CellTable.of(small), np.arange(3))
+    assert epochs.evaluate() == (30.0, 28.0, 2.0)
+
+
+def test_more_processes_than_gpus_are_told(monkeypatch):
+    """Else CUDA would say that an ordinal is invalid."""
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setattr(ranks, "local_rank", lambda: 1)
+    monkeypatch.setattr(environment, "_devices", lambda: ["cpu", "cuda", "cuda:0"])
+    with pytest.raises(ValueError, match="as many processes as there are GPUs"):
+        environment.pick_device("auto")
+
+
+def test_those_who_do_not_come_are_told_of(monkeypatch):
+    """Else an error of PyTorch's would name a port."""
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+
+    def nobody(*_, **__):
+        raise RuntimeError("connect() timed out")
+
+    monkeypatch.setattr(ranks.dist, "init_process_group", nobody)
+    with pytest.raises(RankError, match="2 processes of this run did not meet within 5 minutes"):
+        ranks.join(torch.device("cpu"))
 
 
 def test_a_process_that_nobody_started_with_others_is_alone(monkeypatch):
@@ -233,6 +356,7 @@ def test_ctrl_c_on_one_rank_is_an_error(small, monkeypatch):
     """Else one would return a model, and the others wait for it."""
     monkeypatch.setattr(ranks, "size", lambda: 2)
     monkeypatch.setattr(ranks, "rank", lambda: 1)
+    monkeypatch.setattr(ranks, "join", lambda device: device)
     monkeypatch.setattr(ranks, "start_alike", lambda *_: None)
     monkeypatch.setattr(ranks, "agree", lambda *_: None)
 

@@ -48,6 +48,41 @@ def test_an_estimated_prior_is_one_at_its_best_mean_and_spread():
     torch.testing.assert_close(module.log_theta.grad, 0.1 + log_theta.grad)
 
 
+@pytest.mark.parametrize(("prior", "times"), [(None, 1), (0.5, 1), ("estimated", 3)])
+def test_with_an_estimated_prior_theta_moves_three_times_as_fast(prior, times):
+    """The first step of Adam is one learning rate long, whatever the gradient."""
+    module = model()
+    state = TrainingState(module, TrainerSettings(theta_prior=prior), {}, 53)
+    before = {name: weights.detach().clone() for name, weights in module.named_parameters()}
+    for weights in module.parameters():
+        weights.grad = torch.ones_like(weights)
+    state.update_weights(1e-3)
+    for name, weights in module.named_parameters():
+        step = times * 1e-3 if name == "log_theta" else 1e-3
+        torch.testing.assert_close(before[name] - weights, torch.full_like(weights, step))
+
+
+def test_a_run_with_an_estimated_prior_resumes_bit_for_bit(small, tmp_path, monkeypatch):
+    """Else θ would lose its rate, or Adam its moments, at the first interruption."""
+    trainer = Trainer(**SETTINGS | {"max_epochs": 4}, theta_prior="estimated")
+    undisturbed, cut, whole = model(), model(), Trainer._train_epoch
+    trainer.fit(undisturbed, small)
+
+    def dying(self, state, *others):
+        if state.epoch == 2:
+            raise SystemExit("power cut")
+        return whole(self, state, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "_train_epoch", dying)
+        trainer.fit(cut, small, checkpoint=tmp_path / "run")
+    resumed = model()
+    trainer.fit(resumed, small, checkpoint=tmp_path / "run")
+    for ours, theirs in zip(resumed.parameters(), undisturbed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.slow
 def test_an_estimated_prior_finds_where_the_genes_are():
     """Else rare genes would be pulled to θ = 1 wherever the others are, or not at all."""
     rng = np.random.default_rng(0)
@@ -63,7 +98,6 @@ def test_an_estimated_prior_finds_where_the_genes_are():
         )
         found = module.log_theta.detach().numpy()
         error[prior] = np.sqrt(np.mean((found - log_theta) ** 2))
-    print(error)
     assert error["estimated"] < 0.7 * min(error[None], error[0.5])
 
 
@@ -72,9 +106,8 @@ def test_a_narrow_prior_keeps_theta_at_one_and_a_wide_one_is_none(small):
     ends = {}
     for sd in (None, 1e4, 0.5, 0.02):
         module = NBVAE.for_counts(small, 2, n_hidden=16, seed=0)
-        Trainer(**SETTINGS, theta_prior=sd, learning_rate=0.05, holdout_fraction=0).fit(
-            module, small
-        )
+        settings = SETTINGS | {"batch_size": 64, "learning_rate": 0.05, "holdout_fraction": 0}
+        Trainer(**settings, theta_prior=sd).fit(module, small)
         ends[sd] = module.log_theta.detach().numpy()
     np.testing.assert_allclose(ends[1e4], ends[None], atol=1e-3)
     assert np.abs(ends[0.02]).max() < 0.1

@@ -47,7 +47,11 @@ pre { font-size: 0.8em !important; }
 .bd-article h2 { margin-top: 1.5rem; }
 div.cell_output, div.math, .text_html { overflow: visible !important; }
 table { font-size: 0.85em; }
+table code.literal, table code.literal .pre {
+  overflow-wrap: anywhere !important; white-space: normal !important;
+}
 .nbvae-living { display: none; }
+.checked { break-after: avoid; font-size: 0.85em; font-weight: 600; margin: 0.5rem 0 0.25rem; }
 .chapters li { list-style: none; }
 """
 SHORT = 16  # lines of code that stay together
@@ -98,9 +102,7 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
     for node in article.select(NEEDLESS):
         node.decompose()
     for hidden in article.select("details.hide"):  # code: there is nothing to click on
-        if hidden.summary:
-            hidden.summary.decompose()
-        hidden.unwrap()
+        unfold(hidden)
     for details in article.select("details"):
         details["open"] = ""
     for code in article.select(".cell_input"):
@@ -120,6 +122,17 @@ def prepare(article: Tag, page: str, known: set[str]) -> None:
         stem = target.removesuffix(".html") if target else page
         if stem in known and (not target or target.endswith(".html")):
             link["href"] = f"#{stem}--{anchor}" if anchor else f"#{stem}"
+
+
+def unfold(hidden: Tag) -> None:
+    """Leave what was folded, below its title if that says more than what it is."""
+    title = hidden.summary.extract().select_one(".collapsed") if hidden.summary else None
+    text = title.get_text() if title else ""
+    if text.startswith("Checked") and not hidden.get_text().lstrip().startswith("# Checked"):
+        label = Tag(name="p", attrs={"class": "checked"})
+        label.string = text
+        hidden.insert_before(label)
+    hidden.unwrap()
 
 
 def taken_out(article: Tag) -> Iterator[str]:

@@ -15,7 +15,16 @@ import random
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    Set,
+    ValuesView,
+)
 from typing import Any, ClassVar
 
 LARGEST = 2**28  # bytes in a message
@@ -243,8 +252,11 @@ class _Pickler(pickle.Pickler):
         return _as_data(thing)
 
 
-class _Unpickler(pickle._Unpickler):  # Python's: C's does not ask before it changes a class
-    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+_PythonUnpickler: Any = pickle._Unpickler  # C's does not ask before it changes a class
+
+
+class _Unpickler(_PythonUnpickler):
+    dispatch: ClassVar = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, text: bytes, link: Link) -> None:
         super().__init__(io.BytesIO(text))
@@ -289,11 +301,13 @@ def _as_data(thing: Any) -> Any:
             return plain, (plain(thing),)
     if numpy and isinstance(thing, numpy.generic | numpy.dtype | numpy.random.BitGenerator):
         return NotImplemented
-    if isinstance(thing, Iterator | MappingView):
+    if isinstance(thing, Mapping):
+        return dict, (list(thing.items()),)
+    if isinstance(thing, Iterator | KeysView | ValuesView | ItemsView):
         return list, (list(thing),)
-    for like, plain in ((Mapping, dict), (tuple, tuple), (Set, set), (Sequence, list)):
+    for like, sequence in ((tuple, tuple), (Set, set), (Sequence, list)):
         if isinstance(thing, like):
-            return plain, (list(thing.items() if plain is dict else thing),)
+            return sequence, (list(thing),)
     if hasattr(kind, "__array__"):
         array = thing.__array__()
         return array.__reduce__() if type(array).__module__ == "numpy" else NotImplemented

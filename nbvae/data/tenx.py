@@ -74,7 +74,7 @@ def _of_genome(adata: AnnData, genome: str | None) -> AnnData:
 
 def _which_genome(genome: str | None, there: list[str]) -> CountsError:
     wish = "" if genome is None else f" There is none of {genome!r}."
-    choice = f" Choose one: read_counts(…, genome={there[0]!r})." if there else ""
+    choice = f" Choose one: genome={there[0]!r}." if there else ""
     return CountsError(f"The file holds the counts of these genomes: {shown(there)}.{wish}{choice}")
 
 

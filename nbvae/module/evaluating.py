@@ -6,7 +6,6 @@ the rest ask a trained module for more.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from nbvae._arguments import whole_number
 from nbvae.data.covariates import size_factor_key_of
 from nbvae.data.genes import genes_of
 from nbvae.data.minibatches import CellTable, Minibatch
-from nbvae.data.store.cells import CellStore
 from nbvae.module.fast import loss_of
 from nbvae.module.protocol import TrainableModule
 from nbvae.threads import use_threads
@@ -124,37 +122,3 @@ def minibatches_of(
 def device_of(module: TrainableModule) -> torch.device:
     """Where the module's weights are."""
     return next(module.parameters()).device
-
-
-def room_for(
-    shape: tuple[int, ...],
-    out: str | Path | None = None,
-    dtype: np.dtype | type = np.float32,
-    *,
-    cells: AnnData | None = None,
-) -> np.ndarray:
-    """Make room for numbers: in memory, or in a ``.npy`` file, little of which is in memory.
-
-    Args:
-        shape: of the result.
-        out: the file, which is overwritten; None: memory.
-        dtype: of the numbers.
-        cells: what the result is of, where it has a number for each gene of each cell.
-
-    Raises:
-        ValueError: it would be in memory, but the counts of these cells are not.
-        FileNotFoundError: the folder is missing.
-
-    """
-    if out is not None:
-        if not Path(out).expanduser().parent.is_dir():
-            raise FileNotFoundError(f"There is no folder for {str(out)!r}: make it first.")
-        path = Path(out).expanduser()
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if isinstance(cells, CellStore):
-        raise ValueError(
-            f"The result has {' × '.join(f'{n:,}' for n in shape)} numbers, and the counts are on "
-            "disk since they are many. Ask for some cells, store[:1000], or piece by piece: "
-            "for cells in store.pieces(): …; denoised also for some genes, or into a file, out=."
-        )
-    return np.empty(shape, dtype=dtype)

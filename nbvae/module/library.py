@@ -96,6 +96,11 @@ class ModelledLibrary(NBVAE):
             )
         return module
 
+    @property
+    def n_drawn(self) -> int:
+        """How many coordinates of a cell are drawn: those of z, and u."""
+        return self.n_latent + 1
+
     @torch.no_grad()
     def measure_library(self, adata: AnnData, *, known: int = 0) -> None:
         """Take m_j and s_j of all but the first ``known`` batches from the totals of some cells."""
@@ -117,7 +122,8 @@ class ModelledLibrary(NBVAE):
         self, x: Tensor, *, covariates: Tensor | None = None, noise: Tensor | None = None
     ) -> InferenceOutput:
         """Encode counts to q(z, u | x) and draw both; see ``NBVAE``. ``noise`` is (N, K + 1)."""
-        q = super().inference(x, covariates=covariates)
+        not_drawn = x.new_zeros(len(x), self.n_latent)  # z is drawn below, with u
+        q = super().inference(x, covariates=covariates, noise=not_drawn)
         x_log = torch.log1p(x.to(self.dtype))
         seen = self.with_covariates(x_log, covariates) if self.encode_covariates else x_log
         log_mean, logvar = self.library_encoder(seen).split(1, dim=-1)  # (N, 1) each, of log ℓ

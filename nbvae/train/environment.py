@@ -21,12 +21,14 @@ def pick_device(name: str) -> torch.device:
     have = _devices()
     if name == "auto":
         name = "cuda" if "cuda" in have else "cpu"
+    way_out = 'With device="auto" it takes what is there.'
     if name == "cuda" and name in have and ranks.size() > 1:  # a GPU each
-        return torch.device("cuda", ranks.local_rank())
+        name = f"cuda:{ranks.local_rank()}"
+        way_out = 'Start as many processes as there are GPUs, or compute with device="cpu".'
     if name not in have:
         raise ValueError(
             f"There is no device {name!r}: PyTorch finds {', '.join(map(repr, have))} on this "
-            'machine. With device="auto" it takes what is there.'
+            f"machine. {way_out}"
         )
     return torch.device(name)
 

@@ -11,17 +11,17 @@ TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: without it, three of eight restarts failed
 import atexit
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from nbvae.module.protocol import TrainableModule
+from nbvae.train.divergence import TrainingDivergedError
 
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun, in the environment
 GOES_ON = "Started again with the same checkpoint, the run resumes from its last epoch."
@@ -52,11 +52,29 @@ def first() -> bool:
     return rank() == 0
 
 
-def _join(device: torch.device) -> None:
-    """Join the others, once in a process."""
-    if not dist.is_initialized():
+def join(device: torch.device) -> torch.device:
+    """Meet the other ranks, if there are any, once in a process.
+
+    From then on an error of one ends all: so the first thing to do, before files are looked at.
+
+    Returns:
+        The device.
+
+    Raises:
+        RankError: they do not come.
+
+    """
+    if size() == 1 or dist.is_initialized():
+        return device
+    try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        atexit.register(_leave)
+    except RuntimeError as error:
+        raise RankError(
+            f"The {size()} processes of this run did not meet within {PATIENCE.seconds // 60} "
+            f"minutes; what the others wrote may say why. {GOES_ON}"
+        ) from error
+    atexit.register(_leave)
+    return device
 
 
 def sum_over_ranks(values: Tensor) -> None:
@@ -97,23 +115,24 @@ def agree(what: str, value: Any) -> None:
         )
 
 
-def start_alike(module: TrainableModule, held_out: np.ndarray) -> None:
-    """Join the other ranks, if there are any, and start from the weights of the first one.
+def start_alike(module: TrainableModule, told: Mapping[str, Any]) -> None:
+    """Start from the weights of the first rank, if there are others.
 
     Args:
         module: on its device.
-        held_out: the cells that are held out, which have to be the same on all.
+        told: what has to be the same on all, by the words for it: a run with two learning rates
+            would end with two models, and one with two tables with a model of neither.
 
     Raises:
-        RankError: they have not.
+        RankError: it is not, or another process is gone.
 
     """
     if size() == 1:
         return
-    _join(next(module.parameters()).device)
     state = module.state_dict()
+    for what, value in told.items():
+        agree(what, value)
     agree("the module", [(name, tuple(values.shape)) for name, values in state.items()])
-    agree("the cells that are held out", held_out.tobytes())
     with torch.no_grad():
         for values in state.values():
             of_first = values.contiguous() * first()  # of all others: nothing
@@ -121,11 +140,27 @@ def start_alike(module: TrainableModule, held_out: np.ndarray) -> None:
             values.copy_(of_first)
 
 
+def refuse_to_stop(interruption: KeyboardInterrupt) -> None:
+    """Let Ctrl-C end all ranks of a run, which it may meet in different steps.
+
+    Raises:
+        RankError: there are others.
+
+    """
+    if size() > 1:
+        raise RankError(f"Interrupted. {GOES_ON}") from interruption
+
+
 @contextmanager
 def one_fate() -> Iterator[None]:
-    """Let an error on one rank end all: the others notice by a connection that breaks."""
+    """Let an error on one rank end all: the others notice by a connection that breaks.
+
+    A loss that is not finite is met by all ranks in the same step; they may train again.
+    """
     try:
         yield
+    except TrainingDivergedError:
+        raise
     except BaseException:
         _leave()
         raise

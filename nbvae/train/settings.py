@@ -1,7 +1,7 @@
 """Everything that decides how a training run goes."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from nbvae._arguments import a_seed, true_or_false, whole_number
 
 SCHEDULES = ("one-cycle", "constant")
 DEVICES = ("cpu", "cuda", "mps")
+MAY_DIFFER = ("device", "progress", "threads")  # between two parts of a run, or two of its ranks
 RISE = 0.05  # the share of a one-cycle run in which the learning rate rises; chapter 6
 ENOUGH_STEPS = 300  # for 700 cells as for 2,700: more of them over-fit, fewer end too early
 FEWEST_EPOCHS = 10  # large data have more steps than that in the first epoch
 ESTIMATED = "estimated"  # the prior of θ, from the genes themselves
 LEAST_SPREAD = 0.1  # of their log θ: without one the prior could shrink to a point
+FASTER_THETA = 3.0  # with that prior: benchmarks/results/length.md
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class TrainerSettings:
     holdout_fraction: float = 0.1  # cells that training never sees; they decide what is best
     stratify_by: str | None = None  # a column of obs: each of its groups gives that fraction
     patience: int | None = None  # stop after this many epochs without a better held-out ELBO
-    theta_prior: float | str | None = None  # benchmarks/results/length.md: pays for rare genes
+    theta_prior: float | str | None = None  # "estimated" ends lower: benchmarks/results/length.md
     seed: int = 0  # of the split, the order of the cells and the draws of z
     device: str = "auto"  # CUDA if there is one, else CPU; Apple's "mps" only by name
     progress: bool | None = None  # None: a bar in a terminal, nothing in a notebook or a log
@@ -53,6 +55,18 @@ class TrainerSettings:
                 f"patience={self.patience} compares the ELBO of held-out cells, but "
                 "holdout_fraction=0 holds no cells out. Leave patience out, or hold some out."
             )
+
+    def of_the_run(self) -> dict[str, Any]:
+        """Return the settings that all parts and all ranks of a run have to share."""
+        return {name: value for name, value in asdict(self).items() if name not in MAY_DIFFER}
+
+    def theta_rate(self) -> float:
+        """Return how many times the learning rate log θ moves.
+
+        Adam moves it by about one rate per step, and 300 steps do not lead a marker from where it
+        starts to where it ends. A faster θ over-fits rare genes sooner, unless a prior holds it.
+        """
+        return FASTER_THETA if self.theta_prior == ESTIMATED else 1.0
 
     def theta_pull(self, log_theta: Tensor, n_cells: int) -> Tensor:
         """Return what the prior log θ ~ N(m, sd²) adds to the gradient of the loss, (G,).

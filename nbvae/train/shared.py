@@ -81,11 +81,8 @@ class SharedEpochs:
         sums = torch.zeros(2, dtype=torch.float64)
         device = device_of(self.module)
         minibatches = self.table.minibatches(order, self.settings.batch_size, device)
-        try:
-            for step, minibatch in enumerate(minibatches):
-                sums += self._step(minibatch, step, *plan[step])
-        except KeyboardInterrupt as error:  # ranks may get it in different steps
-            raise ranks.RankError(f"Interrupted. {ranks.GOES_ON}") from error
+        for step, minibatch in enumerate(minibatches):
+            sums += self._step(minibatch, step, *plan[step])
         if not all(torch.isfinite(weights).all() for weights in self.module.parameters()):
             raise diverged("weights", self.state.epoch, step)
         return sums
@@ -93,7 +90,8 @@ class SharedEpochs:
     def _step(self, minibatch: Minibatch, step: int, kl_weight: float, rate: float) -> Tensor:
         """Move the weights against the gradient of one minibatch; each rank has a part of it."""
         n_cells, dtype = len(minibatch), self.module.dtype
-        noise = torch.randn(n_cells, self.module.n_latent, dtype=dtype, device=minibatch.device)
+        n_drawn = getattr(self.module, "n_drawn", self.module.n_latent)  # u of a library, too
+        noise = torch.randn(n_cells, n_drawn, dtype=dtype, device=minibatch.device)
         part = slice(*(n_cells * (ranks.rank() + i) // ranks.size() for i in (0, 1)))
         self.module.zero_grad()
         terms = torch.zeros(2, dtype=dtype, device=minibatch.device)
@@ -111,7 +109,7 @@ class SharedEpochs:
 
     def _add_up(self, terms: Tensor) -> Tensor:
         """Add the gradients over the ranks, in one piece with the terms, which are returned."""
-        weights = list(self.module.parameters())
+        weights = [w for w in self.module.parameters() if w.requires_grad]
         for w in weights:
             w.grad = torch.zeros_like(w) if w.grad is None else w.grad
         gradients = [w.grad for w in weights if w.grad is not None]
@@ -123,5 +121,14 @@ class SharedEpochs:
         return terms
 
     def evaluate(self) -> Elbo:
-        """Estimate the ELBO of all held-out cells on each rank, so that all decide alike."""
-        return elbo(self.module, self.table, indices=self.held_out_cells, seed=self.settings.seed)
+        """Estimate the ELBO of the held-out cells.
+
+        Each rank computes it, and takes what the first one finds: another processor may round
+        otherwise, and all have to decide alike which epoch is the best and which the last.
+        """
+        own = elbo(self.module, self.table, indices=self.held_out_cells, seed=self.settings.seed)
+        terms = torch.zeros(len(own), dtype=torch.float64, device=device_of(self.module))
+        if ranks.first():
+            terms += terms.new_tensor(own)
+        ranks.sum_over_ranks(terms)
+        return Elbo(*terms.tolist())

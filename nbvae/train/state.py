@@ -17,7 +17,6 @@ from nbvae.train.fingerprint import check_same, moved_by_training
 from nbvae.train.settings import TrainerSettings
 
 FORMAT = "nbvae run 5"
-MAY_CHANGE = ("device", "progress", "threads")  # settings in which two parts of a run may differ
 PROGRESS = ("epoch", "rows", "best_epoch", "best_score", "best_weights", "stopped")
 COLUMNS = ["epoch", "kl_weight"] + [  # of the history
     f"{cells}_{term}" for cells in ("train", "held_out") for term in Elbo._fields
@@ -53,16 +52,25 @@ class TrainingState:
         self.identity = identity
         # Adam would copy weights that are not stored row by row, there and back; it gets views
         self._stored = [_row_by_row(weights) for weights in module.parameters()]
-        self.optimizer = torch.optim.Adam(
-            self._stored, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
-        )
         self._n_cells = n_cells
         self._log_theta = log_theta_of(module) if settings.theta_prior is not None else None
+        self._rates, groups = self._groups()
+        self.optimizer = torch.optim.Adam(
+            groups, lr=settings.learning_rate, fused=True, capturable=self._on_gpu()
+        )
         self.epoch = 0  # how many are complete
         self.rows: list[tuple[float, ...]] = []  # of the history
         self.best_epoch, self.best_score = 0, float("inf")
         self.best_weights = copy.deepcopy(module.state_dict())
         self.stopped = ""  # why the run is over
+
+    def _groups(self) -> tuple[list[float], list[dict[str, list[Tensor]]]]:
+        """Divide the weights by how many times the learning rate they move."""
+        groups: dict[float, list[Tensor]] = {}
+        for stored, weights in zip(self._stored, self.module.parameters(), strict=True):
+            rate = self.settings.theta_rate() if weights is self._log_theta else 1.0
+            groups.setdefault(rate, []).append(stored)
+        return list(groups), [{"params": weights} for weights in groups.values()]
 
     def _on_gpu(self) -> bool:
         """Whether steps may be recorded: then Adam must not count them on the host."""
@@ -70,8 +78,8 @@ class TrainingState:
 
     def update_weights(self, learning_rate: float | Tensor) -> None:
         """Let Adam take one step against the gradients that the module has now."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for rate, group in zip(self._rates, self.optimizer.param_groups, strict=True):
+            group["lr"] = learning_rate if rate == 1 else rate * learning_rate
         if self._log_theta is not None and self._log_theta.grad is not None:
             pull = self.settings.theta_pull(self._log_theta.detach(), self._n_cells)
             self._log_theta.grad.add_(pull)
@@ -121,9 +129,9 @@ class TrainingState:
 
     def _check_same_run(self, content: dict[str, Any], path: str | Path) -> None:
         """Refuse a file of a run with other settings: it is neither continued nor overwritten."""
-        for name, value in asdict(self.settings).items():
+        for name, value in self.settings.of_the_run().items():
             theirs = content["settings"][name]
-            if theirs != value and name not in MAY_CHANGE:
+            if theirs != value:
                 raise CheckpointError(
                     f"{str(path)!r} belongs to a run with {name}={theirs!r}, this one has "
                     f"{name}={value!r}. {WAY_OUT}"

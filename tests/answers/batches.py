@@ -164,7 +164,7 @@ RIGHT = {
 }
 
 WRONG = [
-    ("10.1", moments_with_variance(lambda m, t, k: k**2 * (m + m**2 / t)), "no count"),
+    ("10.1", moments_with_variance(lambda m, t, k: k**2 * (m + m**2 / t)), "not of a count"),
     ("10.1", moments_with_variance(lambda m, t, k: k * (m + m**2 / t)), "Poisson part"),
     ("10.1", moments_with_variance(lambda m, t, k: k * m), "gamma factor is still"),
     ("10.1", moments_with_poisson_zeros, "0 of a Poisson"),

@@ -175,7 +175,7 @@ CASES |= {
     "10x: another genome": (lambda f: (tenx(f), {"genome": "mm9"}), Error("genome='hg19'")),
     "10x before 3: two genomes": (
         lambda f: old_tenx(f, genomes=("hg19", "mm10")),
-        Error("genomes: 'hg19', 'mm10'. Choose one: read_counts(…, genome='hg19')"),
+        Error("genomes: 'hg19', 'mm10'. Choose one: genome='hg19'."),
     ),
     "10x before 3: one of two": (
         lambda f: (old_tenx(f, genomes=("hg19", "mm10")), {"genome": "mm10"}),

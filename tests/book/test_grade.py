@@ -101,6 +101,31 @@ def test_the_command_writes_a_table(folders, found, tmp_path, monkeypatch, capsy
     assert "2 of 4" in capsys.readouterr().out
 
 
+def fails_after(found):
+    yield from found
+    raise OSError("no space left")
+
+
+def test_what_was_judged_is_kept_if_something_fails_later(found, folders, tmp_path, monkeypatch):
+    out = tmp_path / "grades.csv"
+    monkeypatch.setattr(grade, "grades", lambda handed_in: fails_after(found.values()))
+    with pytest.raises(OSError, match="no space"):
+        grade.main([str(folders[1]), "--out", str(out)])
+    assert len(out.read_text(encoding="utf-8").splitlines()) == len(found) + 1
+
+
+def test_where_no_table_can_be_written_nothing_is_judged(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(grade, "grades", lambda handed_in: pytest.fail("it should not start"))
+    for out in (tmp_path, tmp_path / "nowhere" / "grades.csv"):
+        assert grade.main([str(folders[1]), "--out", str(out)]) == 1
+        assert "No table can be written" in capsys.readouterr().err
+
+
+def test_praise_that_is_not_seen_is_not_praise():
+    for said in ("\u200b✓ Exercise 1.2: yes.", "\x1b[2K ✓ yes", "✓✓ yes"):
+        assert not grade.row(grade._grade("eve", "1.2", {"said": said}))[3].startswith("✓")
+
+
 def test_an_empty_class_is_told(tmp_path, capsys):
     out = str(tmp_path / "grades.csv")
     assert grade.main([str(tmp_path), "--out", out]) == 1

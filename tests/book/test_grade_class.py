@@ -97,7 +97,7 @@ def test_no_answer_talks_itself_into_solved(book, tmp_path):
 
 
 @pytest.mark.skipif(bool(fence.missing()), reason="this machine has no fence")
-def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path):
+def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path, monkeypatch):
     """Neither another's answer, nor the worked ones, nor what was left of the last answer."""
     where = tmp_path / "class"
     where.mkdir()
@@ -108,6 +108,13 @@ def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path):
     tries["lists"] = f"import os\nos.listdir({str(where)!r})"
     tries["removes"] = f"import os\nos.remove({str(other)!r})"
     tries["left"] = "open('left', 'x')"
+    absent = "import os\nif not {}: raise OSError"
+    tries["environment"] = absent.format("'A_TOKEN' in os.environ")
+    tries["environment at the start"] = absent.format(
+        "b'A_TOKEN' in open('/proc/self/environ', 'rb').read()"
+    )
+    tries["processes"] = absent.format("sum(name.isdecimal() for name in os.listdir('/proc')) > 5")
+    monkeypatch.setenv("A_TOKEN", "of the lecturer")
     tries["looks up"] = "import os\nos.listdir('..')"
     made = {
         who: [
@@ -117,6 +124,7 @@ def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path):
         for who, line in tries.items()
     }
     made["left"] = made["left too"] = [f"open('left', 'x')\n{handed.RIGHT}"]
+    made["shared"] = made["shared too"] = [f"open('/dev/shm/left', 'x')\n{handed.RIGHT}"]
     before = other.parent
     before.mkdir()
     write(notebook(book, [handed.RIGHT]), other)
@@ -124,6 +132,61 @@ def test_an_answer_reads_and_changes_nothing_of_others(book, tmp_path):
     found = graded(book, where, made)
     assert {who: found[who, "1.2"].said for who in made if not found[who, "1.2"].solved} == {}
     assert other.read_bytes() == text
+
+
+def fake(line, *, at_the_call=False):
+    """An answer to 5.2 that is wrong, and a line that would make it right."""
+    lines = f"from nbvae.teaching.exercises import _check, CHECKS\n{line}"
+    wrong = "def draw(mean, logvar, noise):\n    "
+    return [f"{wrong}{line}\n    return mean" if at_the_call else f"{lines}\n{wrong}return mean"]
+
+
+PRAISE = "print('✓ Exercise 5.2: yes.')"
+TOGETHER = {
+    "another name": fake(f"class exercises:\n    def check(*a): {PRAISE}"),
+    "code of the check": fake(f"_check.check.__code__ = (lambda *a, seed=0: {PRAISE}).__code__"),
+    "code of what it calls": fake("_check._complaint.__code__ = (lambda *a: None).__code__"),
+    "code of the diagnosis": fake("CHECKS['5.2'].diagnose.__code__ = (lambda a: None).__code__"),
+    "a method": fake("_check.Check.diagnose = property(lambda self: lambda *a: None)"),
+    "at the call": fake(
+        "import nbvae.teaching.exercises._check as c; "
+        "c._complaint.__code__ = (lambda *a: None).__code__; raise ValueError",
+        at_the_call=True,
+    ),
+    "print": fake(f"import builtins; old = print; builtins.print = lambda *a: old({PRAISE[6:-1]})"),
+    "a verdict": fake(
+        'import os\nfor fd in range(3, 64):\n    try: os.write(fd, b\'{"said": "yes", '
+        '"solved": true}\')\n    except OSError: pass\nos._exit(0)'
+    ),
+    "the comparison": fake("import torch; torch.Tensor.__abs__ = lambda self: self * 0"),
+}
+
+
+def test_what_an_answer_changes_of_its_check_is_found(tmp_path):
+    """Where both share a process: the check of 5.2 asks for a gradient."""
+    chapter = sample.chapter(5, extra=(v4.new_code_cell("from nbvae.teaching import exercises"),))
+    task = student.exercises(chapter)[1]
+    task.answer.source = (
+        "def draw(mean, logvar, noise):\n    ### BEGIN SOLUTION\n"
+        "    return mean + (logvar / 2).exp() * noise\n    ### END SOLUTION"
+    )
+    task.check.source = 'exercises.check("5.2", draw)'
+    (tmp_path / "book").mkdir()
+    write(chapter, tmp_path / "book" / "05_sample.ipynb")
+    right = [task.answer.source.replace("### ", "# of mine ")]
+    for who, cells in (TOGETHER | {"right": ["exercises = 7", *right]}).items():
+        answer = [v4.new_markdown_cell(task.task.source), *map(v4.new_code_cell, cells)]
+        (tmp_path / "class" / who).mkdir(parents=True)
+        write(v4.new_notebook(cells=answer), tmp_path / "class" / who / "05_sample.ipynb")
+    found = {
+        g.student: g
+        for g in grade.grades(tmp_path / "class", tmp_path / "book", seconds=60)
+        if g.exercise == "5.2"
+    }
+    assert {g.judged for g in found.values()} == {"together"}
+    assert {who: g.said for who, g in found.items() if g.solved} == {
+        "right": "✓ Exercise 5.2: a draw from q(z | x), and gradients reach both parameters."
+    }
 
 
 def test_loops_cost_their_time_and_no_more(book, tmp_path):

@@ -128,6 +128,16 @@ def test_an_old_python_is_refused_by_name(checkout):
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("name", ["a b", "a$b", 'a"b', "it's", "a#b", "a`id`b", "a(b)", "*", "~"])
+def test_a_clone_may_lie_anywhere(checkout, name):
+    """Only python is in the environment: pip writes scripts that some of these names break."""
+    folder = checkout.rename(checkout.with_name(name))
+    done, log = make(folder, "-j4", "book", "types", "outputs", "student", "colab")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert log.count("pip install") == 1
+    assert sorted(p.name for p in (folder / ".venv" / "bin").iterdir()) == ["python"]
+
+
 @pytest.mark.parametrize("name", ["class", "my class", "it's a class", "-class", "a$b;c"])
 def test_a_class_may_have_any_name(checkout, name):
     environment_of(checkout)
@@ -144,7 +154,12 @@ def test_a_class_must_have_a_name(checkout):
 
 
 @pytest.mark.parametrize(
-    ("chapters", "asked"), [("", ""), ("5", " --chapter 5"), ("5 6", " --chapter 5 --chapter 6")]
+    ("chapters", "asked"),
+    [
+        *(("", ""), ("5", " --chapter 5"), ("5 6", " --chapter 5 --chapter 6")),
+        *(("5-7", " --chapter 5-7"), ("5, 6", " --chapter 5, --chapter 6")),
+        ("5;touch$${IFS}x", " --chapter 5;touch${IFS}x"),
+    ],
 )
 def test_the_student_edition_of_some_chapters(checkout, chapters, asked):
     environment_of(checkout)

@@ -136,6 +136,58 @@ def test_pages_that_were_edited_are_kept_too(book, tmp_path, capsys):
     assert (out / "notes.md").read_text(encoding="utf-8") == "# Newer notes\n"
 
 
+def test_a_link_is_not_written_through(book, tmp_path, capsys):
+    out, elsewhere = tmp_path / "student", tmp_path / "elsewhere.md"
+    student.generate(book, out)
+    (out / "notes.md").unlink()
+    (out / "notes.md").symlink_to(elsewhere)
+    assert student.main([str(book), str(out)]) == 1
+    assert "notes.md" in capsys.readouterr().err
+    assert student.main([str(book), str(out), "--force"]) == 0
+    assert not elsewhere.exists()
+    assert (out / "notes.md").read_text(encoding="utf-8") == "# Notes\n"
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", "[1]", "7", "\udc80"])
+def test_a_damaged_record_ends_nothing_and_overwrites_nothing(record, book, tmp_path):
+    out = tmp_path / "student"
+    student.generate(book, out)
+    (out / student.RECORD).write_bytes(record.encode("utf-8", "surrogateescape"))
+    assert student.generate(book, out) == []
+    (out / student.RECORD).write_bytes(record.encode("utf-8", "surrogateescape"))
+    (out / "notes.md").write_text("# Mine\n", encoding="utf-8")
+    assert student.generate(book, out) == [out / "notes.md"]
+
+
+def test_a_file_in_place_of_the_folder_is_named(book, tmp_path, capsys):
+    (tmp_path / "student").write_text("mine")
+    assert student.main([str(book), str(tmp_path / "student")]) == 1
+    assert "student" in capsys.readouterr().err
+    assert (tmp_path / "student").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("5", [5]),
+        ("05", [5]),
+        ("5-7", [5, 6, 7]),
+        ("5,7", [5, 7]),
+        ("5,", [5]),
+        ("1-2,5", [1, 2, 5]),
+    ],
+)
+def test_chapters_are_named_as_people_name_them(text, numbers):
+    assert student.numbers_in(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["all", "", "-5", "5-", "5;6", "05_the_draft", "five", "²"])
+def test_what_names_no_chapter_is_told_how(text, book, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        student.main([str(book), str(tmp_path / "out"), f"--chapter={text}"])
+    assert "say 5, 5-7 or 5,7" in capsys.readouterr().err
+
+
 def test_a_student_notebook_that_cannot_be_read_is_kept(book, tmp_path):
     for broken in ("{", "[]", '{"cells": [{}]}'):
         (tmp_path / "01_sample.ipynb").write_text(broken, encoding="utf-8")
@@ -234,13 +286,13 @@ def test_the_worked_chapter_does_not_notice_that_it_was_run_as_a_student_finds_i
 
 @pytest.mark.slow
 def test_a_changed_number_fails_under_nbval(tmp_path):
-    cells = [v4.new_markdown_cell("# 1. A number"), v4.new_code_cell("print(6 * 7)")]
-    notebook = sample.finish(cells)
-    for printed, expected in (("42\n", set()), ("43\n", {"01-002"})):
-        notebook.cells[1].outputs = [v4.new_output("stream", text=printed)]
-        path = tmp_path / "number.ipynb"
-        path.write_text(dumps(notebook), encoding="utf-8")
-        assert failed(path) == expected
+    cells = [v4.new_code_cell("print(6 * 7)") for _ in range(2)]
+    notebook = sample.finish([v4.new_markdown_cell("# 1. A number"), *cells])
+    for cell, printed in zip(code_cells(notebook), ("42\n", "43\n"), strict=True):
+        cell.outputs = [v4.new_output("stream", text=printed)]
+    path = tmp_path / "number.ipynb"
+    path.write_text(dumps(notebook), encoding="utf-8")
+    assert failed(path) == {"01-003"}
 
 
 @pytest.mark.slow

@@ -5,7 +5,15 @@ import pickle
 import random
 import socket
 import struct
+import sys
+from array import array
+from collections import UserDict, UserList, deque
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from types import MappingProxyType
 
+import mpmath
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +24,7 @@ from answers import RIGHT
 from grade import GRADIENTS
 from scipy import sparse
 
+from nbvae.teaching.exercises import _reading as reading
 from nbvae.teaching.exercises import check
 
 # Their checks need more of an answer than data: gradients, networks, classes.
@@ -58,7 +67,13 @@ DATA = [
     *([1, [2]], (1, "a"), {"a": (1,)}, {1, 2}, frozenset({1})),
     *(np.arange(6).reshape(2, 3).T, np.float32(2), np.array(["a", None], dtype=object)),
     *(np.zeros((0, 3)), np.array(["a", "bc"]), np.bool_(True), np.datetime64("2020-01-01")),
-    *(torch.arange(3), torch.tensor(2.0), torch.ones(2, dtype=torch.bfloat16), torch.Size([1])),
+    *(
+        torch.arange(3),
+        torch.tensor(2.0),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(2) + 0j,
+        torch.Size([1]),
+    ),
     *(sparse.csr_matrix(np.eye(2)), sparse.csc_array(np.eye(2)), torch.float64),
     *(pd.Series([1.0], index=["a"]), pd.DataFrame({"a": [1], "b": ["x"]}), pd.Index([1, 2])),
     pd.Series(pd.Categorical(["u", "v"])),
@@ -88,6 +103,23 @@ def test_what_is_like_data_becomes_data():
         assert there() == [0, 1, 2]
     with Side(lambda: {"a": 1}.items()) as (there, _):
         assert there() == [("a", 1)]
+
+
+LIKE_DATA = [
+    *(np.ma.array([1.0, 2.0]), np.ones(2).view(np.recarray), deque([1, 2]), array("d", [1.0])),
+    *(UserList([1]), UserDict(a=1), mpmath.mpf(2), Fraction(1, 2), Decimal("0.5")),
+    torch.nn.Parameter(torch.ones(2)),
+    *(pd.array([1, 2]), MappingProxyType({"a": 1}), np.longdouble(2), memoryview(b"ab")),
+]
+
+
+@pytest.mark.parametrize("value", LIKE_DATA, ids=lambda value: type(value).__name__)
+def test_a_check_reads_numbers_of_any_library_as_it_reads_them_here(value):
+    with Side(lambda: value) as (there, link):
+        back = there()
+    assert link.trouble is None
+    as_read = (lambda v: dict(v)) if isinstance(value, Mapping) else (lambda v: reading.array(v))
+    assert np.all(as_read(back) == as_read(value))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +232,23 @@ def test_code_does_not_go_over(message, tmp_path, monkeypatch):
             link.receive()
     assert link.trouble
     assert list(tmp_path.iterdir()) == []
+
+
+TABLES = ("scipy.sparse._csr", "csr_matrix"), ("pandas.core.indexes.base", "Index")
+
+
+@pytest.mark.parametrize("kind", [*TABLES, ("wall", "_tensor"), ("collections", "Counter")])
+def test_no_message_changes_a_class_or_a_function(kind):
+    """In the process of the check, what it reads would be read by the answer's methods."""
+    module, name = kind
+    state = pickle.dumps((None, {"toarray": 7, "__defaults__": None}), 2)[2:-1]
+    text = f"c{module}\n{name}\n".encode() + state + b"b."
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(struct.pack(">Q", len(text)) + text)
+        with pytest.raises(wall.WallError, match="a change of code"):
+            wall.Link(here).receive()
+    assert getattr(getattr(sys.modules[module], name), "toarray", None) != 7
 
 
 def test_the_end_of_the_other_side_is_noted():

@@ -1,6 +1,7 @@
 """The book on paper: one file whose links stay within it, with everything unfolded."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -83,6 +84,19 @@ def test_it_prints_with_an_outline_and_links(site):
     assert not (site / "book" / "whole.html").exists()
 
 
+def test_what_was_checked_is_said_once(site):
+    fold = (
+        "<details class='hide'><summary><p class='collapsed'>{}</p><p class='expanded'>Hide</p>"
+        "</summary><div class='cell_input'>{}</div></details>"
+    )
+    folds = fold.format("Checked: sums", "assert a") + fold.format("Show the code", "draw()")
+    folds += fold.format("Checked: zeros", "# Checked: zeros") + "</article>"
+    page = site / "book" / "intro.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</article>", folds), encoding="utf-8")
+    text = BeautifulSoup(pdf.joined(site), "html.parser").find(id="intro").get_text("|")
+    assert text.endswith("|Checked: sums|assert a|draw()|# Checked: zeros")
+
+
 def test_a_caption_and_its_figure_are_one_block(site):
     page = site / "book" / "02_b.html"
     figure = "<div class='cell'><p>code</p><div class='cell_output'>text</div>"
@@ -93,6 +107,22 @@ def test_a_caption_and_its_figure_are_one_block(site):
     assert [part.name for part in shown.children] == ["div", "p"]
     assert shown.find("img") and shown.get_text() == "Figure 2.1."
     assert shown.find_next_sibling().get_text() == "On."
+
+
+def test_a_table_of_long_names_fits_the_paper(site, opened):
+    (site / "_static").mkdir()
+    shutil.copy(pdf.ROOT / "book" / "assets" / "custom.css", site / "_static")
+    style = "<link rel='stylesheet' href='../_static/custom.css'>"
+    name = "<code class='literal'><span class='pre'>get_normalized_expression_of_all</span></code>"
+    table = f"<table><tr>{f'<td>{name}</td>' * 4}</tr></table></article>"
+    page = site / "book" / "02_b.html"
+    text = page.read_text(encoding="utf-8").replace("</head>", f"{style}</head>")
+    page.write_text(text.replace("</article>", table), encoding="utf-8")
+    (site / "book" / "whole.html").write_text(pdf.joined(site), encoding="utf-8")
+    whole = opened((site / "book" / "whole.html").as_uri(), viewport={"width": 700, "height": 900})
+    whole.page.emulate_media(media="print")
+    width = "document.querySelector('table').offsetWidth"
+    assert whole.page.evaluate(width) <= whole.page.evaluate("document.body.clientWidth")
 
 
 def test_without_a_site_it_says_so(tmp_path, capsys):

@@ -182,6 +182,15 @@ def test_without_scripts_there_is_no_form(address, opened):
     assert page.locator(".nbvae-pencil").first.inner_text() == ""
 
 
+def test_without_scripts_a_reader_is_told_why_formulas_look_odd(address, opened):
+    note = "Without scripts formulas stand here as LaTeX writes them"
+    name = f"{address}/book/02_negative_binomial.html"
+    page = opened(name, java_script_enabled=False).page
+    assert note in page.locator("article").inner_text()
+    assert r"\frac" in page.locator("div.math").nth(1).inner_text()
+    assert note not in opened(name).page.locator("article").inner_text()
+
+
 def test_a_result_waits_for_the_readers_guess(address, opened):
     page = opened(f"{address}/book/02_negative_binomial.html", viewport=PHONE).page
     forms, waiting = page.locator("form.predict"), page.locator(".predict-result.waits")

@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from . import body, head, living, mathjax, pencil, search, weight
+from . import body, head, living, mathjax, search, weight
 
 
 def offer_repository(app: Sphinx, config: Config) -> None:
@@ -35,6 +35,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register everything."""
     app.connect("config-inited", offer_repository)
     app.connect("autodoc-process-docstring", plain_bars)
-    for part in (living, mathjax, body, pencil, search, head, weight):
+    for part in (living, mathjax, body, search, head, weight):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": False}

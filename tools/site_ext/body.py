@@ -1,4 +1,7 @@
-"""What a page's own part becomes: links that show what they mean, and pictures with a size."""
+"""What a page's own part becomes: links that show what they mean, and pictures with a size.
+
+Reading a page takes half a second, so all that looks at it does so here, at once.
+"""
 
 import re
 from pathlib import Path
@@ -7,12 +10,16 @@ from typing import Any
 from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 
-from . import links, marks, weight
+from . import head, links, marks, pencil, search, weight
 
 # Sphinx puts a formula with a line break into `split`, in which MathJax refuses a number.
 SPLIT = re.compile(
     r"\\begin\{split\}\s*(\\begin\{aligned\}.*\\end\{aligned\}\s*\\tag\{[\d.]+\})\s*\\end\{split\}",
     re.DOTALL,
+)
+SCRIPTLESS = (
+    "<noscript><em>Without scripts formulas stand here as LaTeX writes them, "
+    "and figures that move are pictures.</em></noscript>"
 )
 LIGHTNESS = re.compile(r"\b(?:bright|dark|pale|black|white)(?:er|est|r)?\b(?! cell| blood)", re.I)
 
@@ -84,9 +91,14 @@ def finish(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
         links.link_reference(body, page, public_names(app))
     pictures = context["pathto"]("_images", resource=True)
     links.link(body, page, app.env.nbvae_marks, pictures)  # type: ignore[attr-defined]
+    if pencil.put_forms(body):
+        app.add_js_file("pencil.js", loading_method="defer")
     context["body"] = body.decode(formatter="minimal")
+    context["nbvae_description"] = head.description(body)
     if 'class="math' in context["body"]:  # in what a link shows, too
         app.env.get_domain("math").data["has_equations"][page] = True
+        context["body"] = context["body"].replace("</h1>", f"</h1>{SCRIPTLESS}", 1)
+    search.note(app, page, body)
 
 
 def setup(app: Sphinx) -> None:

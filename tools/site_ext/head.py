@@ -33,8 +33,7 @@ def fill(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: A
         context["metatags"] = f'<base href="{escape(base)}">' + context.get("metatags", "")
     if tree is None or app.builder.format != "html":
         return
-    body = BeautifulSoup(context["body"], "html.parser")
-    about = {"description": description(body)}
+    about = {"description": context["nbvae_description"]}
     card = {"og:type": "article", "og:site_name": app.config.html_title or app.config.project,
             "og:title": BeautifulSoup(context["title"], "html.parser").get_text(),
             "og:description": about["description"]}  # fmt: skip

@@ -5,17 +5,24 @@ import re
 from typing import Any
 
 from bs4 import BeautifulSoup
-from sphinx.application import Sphinx
 
 TASK = re.compile(r"Exercise (\d+\.\d+)")
 
 
 def put_forms(body: BeautifulSoup) -> bool:
-    """Put an empty box with the questions below each task whose answer is a formula."""
+    """Put an empty box with the questions below each task whose answer is a formula.
+
+    Returns:
+        Whether there is any.
+
+    """
+    headings = [h for h in body.find_all("h3") if TASK.match(h.get_text())]
+    if not headings:
+        return False
     from nbvae.teaching.exercises import FORMULAS, questions  # with PyTorch, which takes seconds
 
     found = False
-    for heading in body.find_all("h3"):
+    for heading in headings:
         task = TASK.match(heading.get_text())
         if not task or task[1] not in FORMULAS:
             continue
@@ -34,18 +41,3 @@ def last_of(heading: Any) -> Any:
             break
         last = after
     return last
-
-
-def load(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Give a page the forms of its exercises, and the script if there are any."""
-    if app.builder.format != "html" or "Exercise " not in context.get("body", ""):
-        return
-    body = BeautifulSoup(context["body"], "html.parser")
-    if put_forms(body):
-        context["body"] = body.decode(formatter="minimal")
-        app.add_js_file("pencil.js", loading_method="defer")
-
-
-def setup(app: Sphinx) -> None:
-    """Register it."""
-    app.connect("html-page-context", load, priority=450)  # after the links, before the head

@@ -10,7 +10,8 @@ from bs4.element import Tag
 from sphinx.application import Sphinx
 
 NO_PROSE = (
-    ".cell_input, .cell_output, template, script, style, pre, div.math, .headerlink, .nbvae-living"
+    ".cell_input, .cell_output, template, script, style, pre, div.math, .headerlink, "
+    ".nbvae-living, noscript"
 )
 SIGNS = {"mu": "μ", "theta": "θ", "rho": "ρ", "ell": "ℓ", "beta": "β", "gamma": "γ", "kappa": "κ",
          "varphi": "φ", "phi": "φ", "varepsilon": "ε", "sigma": "σ", "log": "log", "mid": "|",
@@ -19,8 +20,7 @@ LOADED = ("sections.js", "search.js")
 
 
 def sections(body: BeautifulSoup, page: str) -> list[list[str]]:
-    """Return page, anchor, headings and prose of each section of a page."""
-    body = BeautifulSoup(body.decode(formatter="minimal"), "html.parser")
+    """Return page, anchor, headings and prose of each section of a page; it is used up."""
     for node in body.select(NO_PROSE):
         node.decompose()
     for formula in body.select("span.math"):
@@ -51,14 +51,16 @@ def spoken(formula: str) -> str:
     return re.sub(r"[{}\\]", "", named)
 
 
-def note(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Note the sections of a page; give the page of the search its scripts."""
+def load(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Give the page of the search its scripts."""
     if page == "search":
         for script in LOADED:
             app.add_js_file(script, loading_method="defer")
-    if tree is not None and app.builder.format == "html":
-        body = BeautifulSoup(context["body"], "html.parser")
-        app.env.nbvae_sections[page] = sections(body, page)  # type: ignore[attr-defined]
+
+
+def note(app: Sphinx, page: str, body: BeautifulSoup) -> None:
+    """Note the sections of a page, which is used up."""
+    app.env.nbvae_sections[page] = sections(body, page)  # type: ignore[attr-defined]
 
 
 def begin(app: Sphinx) -> None:
@@ -85,5 +87,5 @@ def _text(node: Tag) -> str:
 def setup(app: Sphinx) -> None:
     """Register them."""
     app.connect("builder-inited", begin)
-    app.connect("html-page-context", note, priority=450)
+    app.connect("html-page-context", load)
     app.connect("build-finished", write)

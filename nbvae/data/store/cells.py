@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from nbvae.data.counts import CountsError, refuse_empty_cells
 from nbvae.data.indices import positions_of
 from nbvae.data.order import BLOCK
 from nbvae.data.sound import from_parts
-from nbvae.data.store.engine import read_table, the_zarr
+from nbvae.data.store.engine import digest_of_tables, read_table, the_zarr
 from nbvae.data.sums import GeneSums
 
-FORMAT = "nbvae store 1"
-ABOUT = "nbvae_store"  # the entry of uns that is written last
+FORMAT = "nbvae store 2"
+ABOUT = "nbvae_store"  # the entry of uns with what is known of the counts; and of the attributes
 AGAIN = "Write it again: nbvae.write_store(…)."
 
 
@@ -87,10 +88,14 @@ class StoredCounts:
             shape = last - first, self.n_stored
             starts = (indptr - indptr[0]).astype(indices.dtype)
             counts = from_parts(data.astype(np.float32), indices, starts, shape)
+            if not counts.has_canonical_format:  # genes ascend within each cell
+                raise ValueError("cells begin in other places")
+        except PermissionError:
+            raise
         except (ValueError, RuntimeError, OSError) as error:
             raise CountsError(
-                f"The store is damaged: its cells from {first} to {last - 1} can't be read "
-                f"({error}). {AGAIN}"
+                f"The store is damaged, or no longer where it was opened: its cells from {first} "
+                f"to {last - 1} can't be read ({error}). {AGAIN}"
             ) from error
         return counts if len(wanted) == last - first else counts[wanted - first]
 
@@ -104,8 +109,8 @@ class CellStore(AnnData):
     """
 
     on_disk = (
-        "The counts of a store are on the disk. Read some cells into memory, store[cells], or all, "
-        "store[:]."
+        "The counts of a store are on the disk, and stay there as they are. Read some cells into "
+        "memory, store[cells], or all, store[:]; for other cells or genes, write another store."
     )
 
     def __init__(
@@ -130,6 +135,28 @@ class CellStore(AnnData):
         all_genes = isinstance(genes, slice) and genes == slice(None)
         return adata if all_genes else adata[:, genes].copy()
 
+    def copy(self, filename: object = None) -> CellStore:
+        """Copy what is in memory; the counts on the disk are those of both."""
+        return deepcopy(self) if filename is None else self._refuse()
+
+    def to_memory(self, *_: object, **__: object) -> AnnData:
+        """Read all cells into memory."""
+        return self[:]
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        """Refuse what AnnData would do without counts, or would do to all but them."""
+        raise CountsError(self.on_disk)
+
+    _inplace_subset_obs = _inplace_subset_var = transpose = chunked_X = chunk_X = _refuse
+    write = write_h5ad = write_zarr = _refuse
+    T = property(_refuse)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse other counts beside those on the disk, which all functions would take."""
+        if name == "X" and value is not None:
+            self._refuse()
+        super().__setattr__(name, value)
+
     def pieces(self, n_cells: int = 10_000) -> Iterator[AnnData]:
         """Read all cells, ``n_cells`` at a time."""
         for start in range(0, self.n_obs, n_cells):
@@ -146,25 +173,45 @@ def open_store(path: str | Path) -> CellStore:
     Raises:
         FileNotFoundError: there is nothing at this path.
         ImportError: the package zarr is not there; how to install it.
-        CountsError: it is another kind of folder, or one that was not finished.
+        PermissionError: it may not be read.
+        CountsError: it is another kind of folder, of another version, or one that was damaged,
+            changed or not finished.
 
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"There is no store {str(path)!r}.")
+    zarr = the_zarr()
     try:
-        group = the_zarr().open_group(path, mode="r")
-        about = read_table(group, f"uns/{ABOUT}")
-        obs, var = read_table(group, "obs"), read_table(group, "var")
-        indptr = group["X/indptr"][:]
-        if (np.diff(indptr) < 1).any() or indptr[-1] != group["X/data"].shape[0]:
-            raise ValueError("the rows do not end where the values do")
-    except (KeyError, ValueError, OSError) as error:
+        group = zarr.open_group(path.absolute(), mode="r")  # wherever Python goes from here
+        _check(group, path)
+        return _opened(group, path)
+    except (CountsError, MemoryError, PermissionError):
+        raise
+    except Exception as error:  # zarr, its codecs and anndata have each their own
         raise CountsError(
             f"{str(path)!r} is not a store of nbvae, or is damaged ({error}). {AGAIN}"
         ) from error
-    if about["format"] != FORMAT:
-        raise CountsError(f"{str(path)!r} has the format {about['format']!r}. {AGAIN}")
+
+
+def _check(group: Any, path: Path) -> None:
+    """Refuse another version, and tables that are not as they were written."""
+    written = group.attrs[ABOUT]
+    if written["format"] != FORMAT:
+        raise CountsError(
+            f"{str(path)!r} has the format {written['format']!r}, this version of nbvae reads "
+            f"{FORMAT!r}. Open it with the version that wrote it. Or: {AGAIN}"
+        )
+    if written["digest"] != digest_of_tables(path):
+        raise ValueError("its tables are not those that were written")
+
+
+def _opened(group: Any, path: Path) -> CellStore:
+    about = read_table(group, f"uns/{ABOUT}")
+    obs, var = read_table(group, "obs"), read_table(group, "var")
+    indptr = group["X/indptr"][:]
+    if (np.diff(indptr) < 1).any() or indptr[-1] != group["X/data"].shape[0]:
+        raise ValueError("the rows do not end where the values do")
     sums = GeneSums(len(obs), *(about["sums"][name] for name in GeneSums._fields[1:]))
     counts = StoredCounts(
         *(group["X/data"], group["X/indices"], indptr, len(var), obs.index),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,11 +48,21 @@ class Source(NamedTuple):
             CountsError: as in ``read_counts``; which file, and which of its rows.
 
         """
-        n_cells = len(self.obs)
+        n_cells, said = len(self.obs), False
         step = max(1, ENTRIES_AT_A_TIME * n_cells // max(self.n_entries, 1))
         for start in range(0, n_cells, step):
-            stop = min(start + step, n_cells)
-            yield start, self._checked(start, stop)
+            with warnings.catch_warnings(record=True) as of_piece:
+                warnings.simplefilter("always")
+                warnings.filterwarnings("ignore", ".*names are not unique")  # they get numbers
+                counts = self._checked(start, min(start + step, n_cells))
+            for warning in of_piece if not said else ():  # a file of thousands of pieces warns once
+                warnings.warn(
+                    f"In {self.name}, rows from {start:,} on: {warning.message}"
+                    " Those of other rows are not shown.",
+                    stacklevel=2,
+                )
+            said = said or bool(of_piece)
+            yield start, counts
 
     def _checked(self, start: int, stop: int) -> sparse.csr_matrix:
         with self._readable():
@@ -69,30 +81,86 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class _Rows:
-    """A sparse matrix in a file, row by row."""
+    """A sparse matrix in a file, row by row. The file is open only while some are read."""
 
-    data: Any
-    indices: Any
+    path: Path
+    place: str  # in the file
     indptr: np.ndarray
     n_columns: int
 
     @classmethod
-    def of(cls, group: Any, n_columns: int) -> _Rows:
-        rows = cls(group["data"], group["indices"], group["indptr"][:], n_columns)
-        if not rows.data.shape[0] == rows.indices.shape[0] == rows.indptr[-1]:
+    def of(cls, path: Path, group: Any, place: str, shape: tuple[int, int]) -> _Rows:
+        stored = group[place]
+        indptr = stored["indptr"][:]
+        if len(indptr) != shape[0] + 1:
+            raise ValueError(f"{len(indptr) - 1} rows of counts, but {shape[0]} cells are named")
+        if indptr[0] or not stored["data"].shape[0] == stored["indices"].shape[0] == indptr[-1]:
             raise ValueError("the rows do not end where the values do")
-        return rows
+        return cls(path, place, indptr, shape[1])
+
+    @property
+    def n_entries(self) -> int:
+        """How many values are stored."""
+        return int(self.indptr[-1])
 
     def __getitem__(self, some: slice) -> sparse.csr_matrix:
         ends = self.indptr[some.start : some.stop + 1].astype(np.int64)
         values = slice(int(ends[0]), int(ends[-1]))
-        data, indices = self.data[values], self.indices[values].astype(np.int32)
+        with _opened(self.path) as group:
+            data, indices = (group[self.place][part][values] for part in ("data", "indices"))
         shape = some.stop - some.start, self.n_columns
-        return from_parts(data, indices, (ends - ends[0]).astype(np.int32), shape)
+        return from_parts(data, indices, ends - ends[0], shape)
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """A dense matrix in a file, row by row. The file is open only while some are read."""
+
+    path: Path
+    place: str
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path, group: Any, place: str, shape: tuple[int, int]) -> _Dense:
+        stored = tuple(group[place].shape)
+        if stored != shape:
+            raise ValueError(f"counts of {stored} cells × genes, but {shape} are named")
+        return cls(path, place, shape)
+
+    @property
+    def n_entries(self) -> int:
+        """How many values are stored."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, some: slice) -> np.ndarray:
+        with _opened(self.path) as group:
+            return group[self.place][some]
+
+
+def names_of(sources: Sequence[object]) -> list[str]:
+    """Name each source: the end of its path that no other has, or its number.
+
+    Raises:
+        CountsError: a file is named twice.
+
+    """
+    paths = [os.path.abspath(Path(s).expanduser()) for s in sources if isinstance(s, str | Path)]
+    real = pd.Index([os.path.realpath(path) for path in paths])
+    if real.has_duplicates:
+        twice = paths[int(real.duplicated().argmax())]
+        raise CountsError(f"sources names {twice!r} twice: each of its cells would be two.")
+    parts, n = [Path(path).parts for path in paths], 1
+    while len({part[-n:] for part in parts}) < len(parts):
+        n += 1
+    ends = iter("/".join(part[-n:]) for part in parts)
+    return [
+        next(ends) if isinstance(source, str | Path) else f"sources[{number}]"
+        for number, source in enumerate(sources)
+    ]
 
 
 def open_source(
-    source: str | Path | AnnData, number: int, *, layer: str | None, genome: str | None
+    source: str | Path | AnnData, name: str, *, layer: str | None, genome: str | None
 ) -> Source:
     """Look at a source; its counts are not read yet, save those of 10x folders and of AnnData.
 
@@ -104,71 +172,69 @@ def open_source(
     """
     layer = None if layer == "X" else layer
     if isinstance(source, AnnData):
-        return _in_memory(source, f"sources[{number}]", layer)
+        return _in_memory(source, name, layer)
     if not isinstance(source, str | Path):
         raise TypeError(
             "write_store takes paths of .h5ad, .zarr and 10x files, or AnnData, not "
             f"{type(source).__name__}."
         )
     path = Path(source).expanduser()
-    with reading(path):
-        group = _group(path)
-    if group is None:
-        return _in_memory(read_file(path, genome).adata, path.name, layer)
-    if "obs" in group:
-        _refuse_unknown(layer, group, path)
-    with reading(path):
-        if "obs" in group:
-            return _anndata(group, path, layer)
-        return _cell_ranger(group["matrix"], path, genome)
+    with reading(path), _opened(path) as group:
+        if group is not None and "obs" not in group:
+            return _cell_ranger(group["matrix"], path, genome)._replace(name=name)
+        if group is not None and _has(layer, group):
+            return _anndata(group, path, layer)._replace(name=name)
+        layers = None if group is None else shown(group.get("layers", ())) or "none"
+    if layers is None:
+        return _in_memory(read_file(path, genome).adata, name, layer)
+    if layer is None:
+        raise CountsError(f"{path.name} has no X. Its layers are: {layers}.")
+    raise KeyError(f"{path.name} has no layer {layer!r}; its layers are: {layers}.")
 
 
-def _group(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """Open what can be read by rows: AnnData's own formats, and Cell Ranger's .h5 since 3."""
     if path.is_dir():
-        return the_zarr().open_group(path, mode="r") if is_zarr(path) else None
-    if not h5py.is_hdf5(path):
-        return None
-    file = h5py.File(path, "r")
-    is_anndata = {"obs", "var"} <= set(file) and "mod" not in file
-    if is_anndata or (is_10x(file) and "matrix" in file):
-        return file
-    file.close()
-    return None
+        yield the_zarr().open_group(path, mode="r") if is_zarr(path) else None
+    elif not h5py.is_hdf5(path):
+        yield None
+    else:
+        with h5py.File(path, "r") as file:
+            is_anndata = {"obs", "var"} <= set(file) and "mod" not in file
+            yield file if is_anndata or (is_10x(file) and "matrix" in file) else None
 
 
-def _refuse_unknown(layer: str | None, group: Any, path: Path) -> None:
-    layers = shown(group["layers"]) if "layers" in group else ""
-    if layer is not None and (not layers or layer not in group["layers"]):
-        raise KeyError(f"{path.name} has no layer {layer!r}; its layers are: {layers or 'none'}.")
-    if layer is None and "X" not in group:
-        raise CountsError(f"{path.name} has no X. Its layers are: {layers or 'none'}.")
+def _has(layer: str | None, group: Any) -> bool:
+    return "X" in group if layer is None else layer in group.get("layers", ())
 
 
 def _in_memory(adata: AnnData, name: str, layer: str | None) -> Source:
     """Take a table that is in memory; a store is refused."""
     if isinstance(adata, CellStore):
         raise CountsError(f"{name} is a store already: name the files that it was made from.")
-    counts = count_matrix(adata, layer=layer)
+    try:
+        counts = count_matrix(adata, layer=layer)
+    except (CountsError, KeyError) as error:
+        raise type(error)(f"In {name}: {error.args[0]}") from error
     return Source(name, adata.obs, _unique(adata.var), counts, None, counts.nnz)
 
 
 def _anndata(group: Any, path: Path, layer: str | None) -> Source:
     """Look at AnnData's own formats."""
     layers = tuple(group["layers"]) if "layers" in group else ()
-    stored = group["X"] if layer is None else group[f"layers/{layer}"]
+    place = "X" if layer is None else f"layers/{layer}"
     obs, var = read_table(group, "obs"), _unique(read_table(group, "var"))
-    kind = stored.attrs.get("encoding-type", "array")
+    kind = group[place].attrs.get("encoding-type", "array")
     if kind == "csc_matrix":
         raise CountsError(
             f"{path.name} stores its counts gene by gene (CSC), so that no cell can be read by "
             "itself. Write it cell by cell: adata.X = adata.X.tocsr(), then adata.write_h5ad(…)."
         )
-    is_sparse = kind == "csr_matrix"
-    rows = _Rows.of(stored, len(var)) if is_sparse else stored
-    n_entries = rows.data.shape[0] if is_sparse else len(obs) * len(var)
+    form = _Rows if kind == "csr_matrix" else _Dense
+    rows = form.of(path, group, place, (len(obs), len(var)))
     others = tuple(name for name in layers if name != layer)
-    return Source(path.name, obs, var, rows, None, n_entries, others, path)
+    return Source(path.name, obs, var, rows, None, rows.n_entries, others, path)
 
 
 def _cell_ranger(group: h5py.Group, path: Path, genome: str | None) -> Source:
@@ -185,10 +251,10 @@ def _cell_ranger(group: h5py.Group, path: Path, genome: str | None) -> Source:
         var = _of_genome(var, genome)
     kept = genes_among(AnnData(var=var)).var
     obs = pd.DataFrame(index=pd.Index(group["barcodes"].asstr()[:]))
-    rows = _Rows.of(group, len(features["id"]))
+    rows = _Rows.of(path, group.parent, "matrix", (len(obs), len(features["id"])))
     columns = None if len(kept) == rows.n_columns else kept["column"].to_numpy()
     var = kept.drop(columns="column")
-    return Source(path.name, obs, var, rows, columns, rows.data.shape[0], (), path)
+    return Source(path.name, obs, var, rows, columns, rows.n_entries, (), path)
 
 
 def _of_genome(var: pd.DataFrame, genome: str) -> pd.DataFrame:

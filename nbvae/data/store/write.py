@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +19,24 @@ from scipy import sparse
 from tqdm import tqdm
 
 from nbvae._arguments import whole_number
+from nbvae._messages import note
 from nbvae.data.counts import CountsError, refuse_empty_cells
-from nbvae.data.store.agree import common_genes, common_obs
+from nbvae.data.store.agree import common_genes, common_obs, refuse_names
 from nbvae.data.store.cells import ABOUT, FORMAT, CellStore, open_store
-from nbvae.data.store.engine import Appender, new_array, new_group, the_zarr, write_table
+from nbvae.data.store.engine import (
+    Appender,
+    digest_of_tables,
+    new_array,
+    new_group,
+    the_zarr,
+    write_table,
+)
 from nbvae.data.store.shuffle import Boxes
-from nbvae.data.store.sources import Source, open_source
+from nbvae.data.store.sources import Source, names_of, open_source
 from nbvae.data.sums import GeneSums
+from nbvae.files import room_on_disk
+
+PART = ".part"  # the end of the name of a store that is not complete
 
 
 def write_store(
@@ -42,6 +55,7 @@ def write_store(
     folder, or an older ``.h5``, is read whole. While it is written, the disk needs room for twice
     its size. The store appears when it is complete: an interrupted write leaves none.
     It is in AnnData's own format, so ``anndata.read_zarr`` and scverse's annbatch can also read it.
+    Under ``torchrun`` every process would write one: write it before, with a script of its own.
 
     Args:
         path: of the new store, a folder such as "atlas.zarr".
@@ -50,50 +64,82 @@ def write_store(
         genome: for 10x ``.h5`` files with several: the one to read.
         genes: the names of the genes to keep, each of which every source has; when left out, all
             genes that every source has. A gene that a source did not measure is left out, and
-            one line says how many: it is not a gene without counts.
+            one line says how many: it is not a gene without counts. So is a name that may be
+            another gene in each source: its ``gene_ids`` differ, or it occurs twice.
         seed: of the order of the cells.
         progress: whether to show a bar; None: in a terminal, not in a notebook or a log.
 
     Returns:
         The store, opened. ``obs`` has the columns that all sources have; with several sources also
-        "source", the name of the file. Cells' names that occur twice get "-1", "-2", … appended.
+        "source", the name of the file, with its folders where two files have one name. Cells' names
+        that occur twice get "-1", "-2", … appended.
 
     Raises:
         FileExistsError: there is something at ``path``.
+        OSError: the disk is full.
         FileNotFoundError, PermissionError, KeyError, TypeError: as in ``read_counts``.
-        CountsError: as in ``read_counts``; which source and which rows. No gene is in all sources.
+        CountsError: as in ``read_counts``; which source and which rows. No gene is in all sources,
+            a source has no cells, or is named twice.
         ImportError: the package zarr is not there; how to install it.
 
     """
     the_zarr()
     seed = whole_number("seed", seed, least=0)
     target = _new(path)
-    given = [sources] if isinstance(sources, str | Path | AnnData) else list(sources)
-    opened = [open_source(s, i, layer=layer, genome=genome) for i, s in enumerate(given)]
-    if not sum(len(source.obs) for source in opened):
-        raise CountsError("There are no cells in the sources.")
+    opened = _opened(sources, layer, genome)
     var = common_genes(opened, genes)
-    with _complete_or_not_at_all(target) as part:
+    with _complete_or_not_at_all(target) as part, room_on_disk(target):
         _write(part, opened, var, seed, progress)
     return open_store(target)
 
 
 def _new(path: str | Path) -> Path:
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path is that of a new folder, such as 'atlas.zarr', not {path!r}.")
     target = Path(path).expanduser()
     if target.exists():
-        raise FileExistsError(f"There is already {str(path)!r}: name another path, or delete it.")
+        raise _there_already(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(target.parent)!r}: make it first.")
+    for left in target.parent.glob(f"{glob.escape(target.name)}.*{PART}"):
+        note(f"{left.name!r} is what an interrupted write left, or one that still runs: delete it.")
     return target
+
+
+def _there_already(target: Path) -> FileExistsError:
+    return FileExistsError(f"There is already {str(target)!r}: name another path, or delete it.")
+
+
+def _opened(sources: object, layer: str | None, genome: str | None) -> list[Source]:
+    """Look at all sources, and refuse what would be found after hours only."""
+    if sources is None:
+        raise TypeError("sources are paths of files with counts, or AnnData, not None.")
+    given: list[Any] = (
+        [sources] if isinstance(sources, str | Path | AnnData) else list(sources)  # type: ignore[call-overload]
+    )
+    if not given:
+        raise CountsError("There are no sources.")
+    names = names_of(given)
+    opened = [
+        open_source(source, name, layer=layer, genome=genome)
+        for source, name in zip(given, names, strict=True)
+    ]
+    for source in opened:
+        if not len(source.obs):
+            raise CountsError(f"{source.name} has no cells: leave it out of sources.")
+        refuse_names(source)
+    return opened
 
 
 @contextmanager
 def _complete_or_not_at_all(target: Path) -> Iterator[Path]:
     """Give a folder beside the target, and move it there in the end."""
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    part = target.with_name(f"{target.name}.{os.getpid()}{PART}")
     shutil.rmtree(part, ignore_errors=True)
     try:
         yield part
+        if target.exists():  # since then
+            raise _there_already(target)
         os.rename(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -104,7 +150,9 @@ def _write(
 ) -> None:
     group = new_group(part)
     obs = common_obs(sources)
+    names = make_index_unique(obs.index)
     order = np.random.default_rng(seed).permutation(len(obs))  # which cell comes where
+    _write_known(group, obs.set_axis(names, axis="index").iloc[order], var)
     boxes_at = part / "boxes"
     boxes_at.mkdir()
     boxes = Boxes(boxes_at, len(obs), sum(s.n_entries for s in sources), len(var))
@@ -113,18 +161,35 @@ def _write(
         sums, n_entries, largest = _scatter(sources, var, np.argsort(order), boxes, bar)
         fingerprint = _gather(group, boxes, var, n_entries, largest, len(obs), bar)
     boxes_at.rmdir()
-    obs = obs.set_axis(make_index_unique(obs.index), axis="index").iloc[order]
-    write_table(group, "obs", obs)
-    write_table(group, "var", var)
     about = {
-        "format": FORMAT,
         "seed": seed,
         "fingerprint": fingerprint,
         "largest": largest,
         "sources": np.array([source.name for source in sources], dtype=object),
         "sums": sums._asdict(),
     }
-    write_table(group, "uns", {ABOUT: about})  # last: what lacks it is not complete
+    write_table(group, "uns", {ABOUT: about})
+    written = {"format": FORMAT, "digest": digest_of_tables(part)}
+    group.attrs[ABOUT] = written  # last: what lacks it is not complete
+
+
+def _write_known(group: object, obs: pd.DataFrame, var: pd.DataFrame) -> None:
+    """Write what is known of cells and genes, before hours go into the counts.
+
+    Raises:
+        CountsError: AnnData can't write it.
+
+    """
+    for name, table in (("obs", obs), ("var", var)):
+        try:
+            write_table(group, name, table)
+        except OSError:
+            raise
+        except Exception as error:  # anndata's, which are not public
+            raise CountsError(
+                f"{name} can't be written: {error}. Remove such columns, or make them words: "
+                f"adata.{name}[column] = adata.{name}[column].astype(str)."
+            ) from error
 
 
 def _scatter(
@@ -144,7 +209,10 @@ def _scatter(
             if len(columns) != len(source.var) or (np.diff(columns) != 1).any():
                 counts = counts[:, columns].sorted_indices()
                 cells = AnnData(obs=source.obs.iloc[start : start + counts.shape[0]])
-                refuse_empty_cells(cells, counts, f"In the genes that are kept of {source.name}")
+                place = (
+                    f"In the genes that are kept of {source.name}, rows from {start:,} on (here 0)"
+                )
+                refuse_empty_cells(cells, counts, place)
             boxes.take(counts, places[here])
             sums = sums.plus(GeneSums.of(counts))
             n_entries, largest = n_entries + counts.nnz, max(largest, int(counts.data.max()))

@@ -1,8 +1,9 @@
 """How a check speaks: one line, ✓ or ✗, and what kind of mistake it looks like."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ def check(number: str, *answer: object, seed: int = 0) -> None:
     """Check the answer to an exercise and print one line, ✓ or ✗.
 
     Whatever goes wrong in the reader's code becomes part of the line, so that the notebook runs on.
+    What that code prints meanwhile goes to stderr, which nbval doesn't compare.
     Random numbers drawn after the check are those that would have been drawn without it.
 
     Args:
@@ -72,7 +74,8 @@ def check(number: str, *answer: object, seed: int = 0) -> None:
         ValueError: no exercise has this number.
 
     """
-    complaint = diagnosis(number, *answer, seed=seed)
+    with redirect_stdout(sys.stderr):
+        complaint = diagnosis(number, *answer, seed=seed)
     mark, text = ("✓", CHECKS[number].praise) if complaint is None else ("✗", complaint)
     print(f"{mark} Exercise {number}: {text}")
 

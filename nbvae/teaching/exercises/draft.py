@@ -79,7 +79,7 @@ def check_draw(draw: Callable) -> Diagnosis:
     mean, logvar, noise = (torch.from_numpy(rng.standard_normal((6, 4))) for _ in range(3))
     mean.requires_grad_()
     logvar.requires_grad_()
-    answer = solved(draw(mean, logvar, noise))
+    answer = solved(draw(mean, logvar, noise.clone()))
     z = array(answer, (6, 4), "z")
     right = mean + (0.5 * logvar).exp() * noise
     if not close(z, right):

@@ -249,7 +249,7 @@ def _far_away(bound: Callable, log_weights: np.ndarray, right: np.ndarray) -> Di
         )
     lost = log_weights.copy()
     lost[::2] = -3000.0  # draws of no weight
-    if not close(array(bound(lost)).ravel(), np.log(np.exp(lost).mean(0))):
+    if not close(array(bound(lost.copy())).ravel(), np.log(np.exp(lost).mean(0))):
         return "draws of weight 0 count as well: they belong to the S that the sum is divided by."
     if not close(array(bound(log_weights[:1].copy())).ravel(), log_weights[0]):
         return "with one draw the bound is that draw's log ω."

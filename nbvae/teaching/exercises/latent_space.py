@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 from nbvae import evaluation
 from nbvae.teaching.exercises._check import Diagnosis, exercise, inputs
 from nbvae.teaching.exercises._formula import Formula, in_page
-from nbvae.teaching.exercises._reading import array, close, compare
+from nbvae.teaching.exercises._reading import array, close, compare, fresh
 
 
 @exercise("7.1", "and clusters of one cell each would have purity 1: it rewards splitting.")
@@ -151,7 +151,7 @@ def _votes(z: np.ndarray, labels: np.ndarray, k: int, *, half: bool) -> float:
 def check_expected_squared_distance(expected_squared_distance: Callable) -> Diagnosis:
     """Compare with Gauss's quadrature over both cells' states, exact for a square."""
     asked = _expected_squared_distance(4)
-    if array(expected_squared_distance(*asked.cases[0])).size == 4:
+    if array(expected_squared_distance(*map(fresh, asked.cases[0]))).size == 4:
         return "it is one number for each coordinate; add them up."
     return asked.diagnose(expected_squared_distance)
 
