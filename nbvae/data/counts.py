@@ -55,9 +55,9 @@ def count_matrix(adata: AnnData, *, layer: str | None = None) -> sparse.csr_matr
     layer = None if layer == "X" and "X" not in adata.layers else layer  # a name for the matrix X
     place = "X" if layer is None else f"layers[{layer!r}]"
     matrix = _stored(adata, layer, place)
-    if 0 in matrix.shape:
+    if 0 in adata.shape:  # of which scipy may make another shape
         raise CountsError(
-            f"{place} has {matrix.shape[0]} cells and {matrix.shape[1]} genes: "
+            f"{place} has {adata.n_obs} cells and {adata.n_vars} genes: "
             "there is nothing to model. Was everything filtered out?"
         )
     if wrong := _first_wrong(matrix.data):
