@@ -116,7 +116,7 @@ PARTS = {  # change of one array → what comes of it
 def half_floats():
     """Whether this scipy has sparse matrices of them, as old ones have."""
     try:
-        sparse.csr_matrix((np.ones(1, np.float16), [0], [0, 1]), shape=(1, 1))
+        sparse.csr_matrix((1, 1), dtype=np.float16)
     except ValueError:
         return False
     return True
