@@ -21,7 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 TESTS = {  # of each file of nbvae/, those that should notice
     "data/minibatches": ("fast", "minibatches", "store"),
-    "module/distributions": ("distributions", "likelihoods"),
+    "module/distributions": ("distributions", "likelihoods", "static"),
     "module/fast": ("fast",),
     "module/initialisation": ("initialisation", "size_factors"),
     "module/kernels": ("fast",),
