@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def _find_room(config: pytest.Config) -> None:
         config.add_cleanup(folder.cleanup)
         for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
             os.environ.setdefault(name, folder.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let notebooks train on the CPU: what they store is its result, which a GPU gives only nearly.
+
+    Tests keep the GPU, if there is one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if item.path.suffix == ".ipynb":
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # its kernel starts with the first cell
+        return (yield)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

@@ -183,6 +183,7 @@ class Chapter:
             name: value for name, value in os.environ.items() if HANDED_ON.fullmatch(name)
         }
         environment |= {"PYTHONPATH": str(self.folder), "MPLBACKEND": "agg"}
+        environment |= {"CUDA_VISIBLE_DEVICES": ""}  # answers run in forks, which can't use a GPU
         environment |= {"IPYTHONDIR": str(self.folder / "ipython")}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tools" / "judge.py")],

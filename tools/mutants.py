@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
+from multiprocessing import get_context
 from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
@@ -102,9 +103,8 @@ def survives(mutant: Mutant) -> bool:
             os._exit(NOT_RUN)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status not in (0, 1, 2):  # passed, failed, could not be imported
-        sys.exit(
-            f"{mutant.name}.py, line {mutant.line}, {mutant.change}: pytest ended with {status}"
-        )
+        where = f"{mutant.name}.py, line {mutant.line}, {mutant.change}"
+        raise RuntimeError(f"{where}: pytest ended with {status}")
     return status == 0
 
 
@@ -135,25 +135,28 @@ def main() -> None:
     """Try the mutants of the modules that are named, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(TESTS))
-    names = parser.parse_args().modules or list(TESTS)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="mutants at a time")
+    options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     for needed in ("scanpy", "mpmath", "pooch", "zarr"):  # once here, then there in each process
         import_module(needed)
     import torch
 
     torch.set_num_threads(1)  # threads do not outlive a fork
-    tried, alive = 0, []
-    for name in names:
-        source = (ROOT / "nbvae" / f"{name}.py").read_text(encoding="utf-8")
-        if not survives(Mutant(name, 0, "nothing", ast.parse(source))):
-            sys.exit(f"The tests of {name}.py fail already without a change.")
-        for mutant in mutants(name, source):
-            tried += 1
-            if survives(mutant):
-                alive.append(mutant)
-                print(f"survives: {name}.py, line {mutant.line}: {mutant.change}", flush=True)
-    print(f"{tried} mutants, {len(alive)} survive")
-    sys.exit(bool(alive))
+    tried, alive = 0, 0
+    with get_context("fork").Pool(options.jobs) as pool:
+        for name in options.modules or TESTS:
+            source = (ROOT / "nbvae" / f"{name}.py").read_text(encoding="utf-8")
+            if not survives(Mutant(name, 0, "nothing", ast.parse(source))):
+                sys.exit(f"The tests of {name}.py fail already without a change.")
+            every = list(mutants(name, source))
+            for mutant, survived in zip(every, pool.imap(survives, every), strict=True):
+                if survived:
+                    print(f"survives: {name}.py, line {mutant.line}: {mutant.change}", flush=True)
+                    alive += 1
+            tried += len(every)
+    print(f"{tried} mutants, {alive} survive")
+    sys.exit(alive > 0)
 
 
 if __name__ == "__main__":

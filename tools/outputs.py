@@ -166,8 +166,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def environment() -> dict[str, str]:
-    """Return what conftest.py gives to the kernels of nbval: figures inline, one thread."""
-    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    """Return what conftest.py gives to the kernels of nbval: figures inline, one thread, no GPU."""
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     environment.pop("MPLBACKEND", None)
     return environment
 

@@ -9,6 +9,7 @@ is a whole run of a chapter, or of tests/, in a process of its own:
                         assertion fails, and what is printed is what the book prints
     mkl, onednn         the same for the two libraries that multiply matrices
     numpy               the same for NumPy
+    gpu                 a chapter as it is, on this machine's GPU; no assertion fails
     no network, …       the places of places.py, in which a reader may run the checker
 
 What a chapter draws with NumPy itself stays: that is its data, the same on every machine.
@@ -37,6 +38,8 @@ PROCESSORS = {
 }
 SEEDS = (1, 2, 3, 4, 5)
 ALL_PLACES = PLACES | {"everywhere": EVERYWHERE}
+GPU = "gpu"
+OF_CHAPTERS = (*ALL_PLACES, GPU)  # tests of a GPU look for one themselves
 CHECKER = (sys.executable, "-m", "pytest", "-q", "--nbval")
 TESTS = ROOT / "tests"
 NOT_BOOK = ("--ignore", TESTS / "book")  # what is tested there does not compute
@@ -63,9 +66,15 @@ def with_other_seeds(notebook: NotebookNode, by: int) -> Iterator[str]:
     """Run a chapter with all seeds of its models moved; yield the cells that fail, and how."""
     notebook = from_dict(notebook)
     notebook.cells.insert(0, v4.new_code_cell(f"{SHIFT}\n_shift_seeds({by})", id="seeds"))
+    return claims_that_fail(notebook, environment())
+
+
+def claims_that_fail(notebook: NotebookNode, variables: dict[str, str]) -> Iterator[str]:
+    """Run all cells, whatever they print; yield those that fail, and how."""
+    notebook = from_dict(notebook)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
-    client_of(notebook, ROOT / "book", allow_errors=True).execute(env=environment())
+    client_of(notebook, ROOT / "book", allow_errors=True).execute(env=variables)
     for cell in code_cells(notebook):
         if "raises-exception" in tags(cell):
             continue
@@ -97,6 +106,12 @@ def in_place(path: Path, place: str) -> Iterator[str]:
             yield ANSI.sub("", done.stdout)
 
 
+def has_gpu() -> bool:
+    """Ask in a process of its own, so that this one takes none of the GPU's memory."""
+    ask = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", ask]).returncode == 0
+
+
 def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
     """Run a chapter or the tests under one condition; return what went wrong."""
     lesser = PROCESSORS.get(condition, {})
@@ -107,6 +122,8 @@ def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
         found = under_pytest(*NOT_BOOK, *seed, path, variables=lesser)
     elif lesser:
         found = under_pytest("--nbval", path, variables=lesser)
+    elif condition == GPU:
+        found = claims_that_fail(read(path), environment() | {"CUDA_VISIBLE_DEVICES": "0"})
     else:
         found = with_other_seeds(read(path), int(condition))
     return path, condition, list(found)
@@ -115,7 +132,7 @@ def trouble(path: Path, condition: str) -> tuple[Path, str, list[str]]:
 def run_all(paths: Iterable[Path], conditions: Iterable[str], jobs: int) -> int:
     """Print a line a run, and below it what failed. Return how many runs failed."""
     every = [(path, condition) for condition in conditions for path in paths]
-    tasks = [(p, c) for p, c in every if not (p == TESTS and c in ALL_PLACES)]  # of the checker
+    tasks = [(p, c) for p, c in every if not (p == TESTS and c in OF_CHAPTERS)]
     failed = 0
     with ThreadPoolExecutor(jobs) as pool:
         for path, condition, found in pool.map(lambda task: trouble(*task), tasks):
@@ -141,10 +158,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     parser.add_argument("--processors", nargs="*", choices=PROCESSORS, default=list(PROCESSORS))
     parser.add_argument("--places", nargs="*", choices=ALL_PLACES, default=list(PLACES))
+    parser.add_argument("--gpu", action=argparse.BooleanOptionalAction, default=has_gpu())
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     options = parser.parse_args(arguments)
     paths = [path.resolve() for path in options.paths] or [*chapters(), TESTS]
     conditions = [*map(str, options.seeds), *options.processors, *options.places]
+    conditions += [GPU] * options.gpu
     return int(run_all(paths, conditions, options.jobs) > 0)
 
 

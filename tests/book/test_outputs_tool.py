@@ -49,6 +49,11 @@ def test_running_twice_gives_the_same_bytes(tmp_path):
     assert "image/png" in cells[3].outputs[0].data
 
 
+def test_what_is_stored_is_computed_by_a_cpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert outputs.environment()["CUDA_VISIBLE_DEVICES"] == ""
+
+
 @pytest.mark.slow
 def test_outside_libraries_leave_no_paths(tmp_path):
     source = "import json\njson.loads('{')"

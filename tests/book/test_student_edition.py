@@ -303,3 +303,12 @@ def test_on_two_cores_the_cells_of_a_notebook_stay_together(tmp_path):
     cells.append(v4.new_code_cell("assert n == 8"))
     write(v4.new_notebook(cells=cells), path)
     assert "9 passed" in output(path, "-n", "2")
+
+
+@pytest.mark.slow
+def test_notebooks_are_compared_as_a_cpu_computes_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    path = tmp_path / "01_gpu.ipynb"
+    seen = v4.new_code_cell('import os\nassert os.environ["CUDA_VISIBLE_DEVICES"] == ""')
+    write(v4.new_notebook(cells=[seen]), path)
+    assert failed(path) == set()
