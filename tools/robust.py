@@ -81,6 +81,7 @@ def claims_that_fail(notebook: NotebookNode, variables: dict[str, str]) -> Itera
         for output in cell.outputs:
             if output.output_type == "error":
                 yield f"cell {cell.id}: {output.ename}: {output.evalue}\n{_where(output)}"
+                yield from (o.text for o in cell.outputs if o.output_type == "stream")
             elif output.output_type == "stream" and output.text.startswith("✗"):
                 yield f"cell {cell.id}: {output.text.strip()}"
 
