@@ -73,7 +73,7 @@ def latent(module, adata, **options):
 def fit(module, adata, **options):
     trained = copy.deepcopy(module)
     Trainer(max_epochs=1, batch_size=16).fit(trained, adata, **options)
-    return torch.cat([weights.flatten() for weights in trained.state_dict().values()])
+    return torch.cat([weights.flatten() for weights in trained.cpu().state_dict().values()])
 
 
 FUNCTIONS = {
