@@ -13,7 +13,9 @@ of the other sign. The rules:
   Hochberg. Parts of one population differ as little as cells do, which is the test's best case.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from time import perf_counter
 from typing import NamedTuple
 
@@ -21,10 +23,11 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from scipy import sparse, stats
+from scipy import stats
 
 from benchmarks import data, results
-from nbvae import NBVAE, Trainer, datasets, evaluation
+from benchmarks.rivals import trained
+from nbvae import NBVAE, datasets, evaluation
 from nbvae.expression import denoised, differential_expression, expected_fdr
 
 DELTA, LEVELS, SEEDS, SPLITS, PARTS = 0.25, (0.05, 0.1, 0.2), 5, 20, 4
@@ -36,7 +39,8 @@ KINDS = {
     "naive / cytotoxic CD8": ("CD8+/CD45RA+ Naive Cytotoxic", "CD8+ Cytotoxic T"),
 }
 RESULT = results.FOLDER / "differential.md"
-Rule = Callable[[NBVAE, AnnData, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Found = tuple[np.ndarray, np.ndarray]  # of each gene: at which FDR it is called, and its LFC
+Rule = Callable[[NBVAE, AnnData, np.ndarray, np.ndarray], Found]
 
 
 class Case(NamedTuple):
@@ -50,23 +54,6 @@ class Case(NamedTuple):
     truth: np.ndarray
 
 
-def trained(adata: AnnData, seed: int) -> NBVAE:
-    torch.manual_seed(seed)
-    module = NBVAE.for_counts(adata)
-    Trainer(seed=seed, device="cpu", progress=False).fit(module, adata)
-    return module
-
-
-def table_of(counts: np.ndarray, like: AnnData | None = None) -> AnnData:
-    """Make an AnnData of counts, with the cells and genes of another one."""
-    matrix = sparse.csr_matrix(counts.astype(np.float32))
-    if like is not None:
-        return AnnData(matrix, like.obs.copy(), like.var.copy())
-    n_cells, n_genes = counts.shape
-    obs = pd.DataFrame(index=[f"cell-{i}" for i in range(n_cells)])
-    return AnnData(matrix, obs, pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)]))
-
-
 # ---------------------------------------------------------------- nothing differs
 
 
@@ -75,7 +62,7 @@ def mixed_kinds(seed: int, n_cells: int = 2000) -> AnnData:
     rng = np.random.default_rng([1, seed])
     shares = np.exp(rng.normal(0, 1.2, 100) + rng.normal(0, 1, (20, 100)))
     shares /= shares.sum(axis=1, keepdims=True)
-    return table_of(rng.poisson(2000 * shares[rng.integers(20, size=n_cells)]))
+    return data.table_of(rng.poisson(2000 * shares[rng.integers(20, size=n_cells)]))
 
 
 def one_kind(seed: int, n_cells: int = 1000) -> AnnData:
@@ -84,23 +71,18 @@ def one_kind(seed: int, n_cells: int = 1000) -> AnnData:
     share = np.exp(rng.normal(0, 1.8, 2000))
     library = np.exp(rng.normal(np.log(2000), 0.4, (n_cells, 1)))
     rate = library * share / share.sum() * rng.gamma(5, 1 / 5, (n_cells, 2000))
-    return table_of(rng.poisson(rate))
+    return data.table_of(rng.poisson(rate))
 
 
 def halves() -> Iterator[Case]:
     """Split cells at random, twenty times: into halves, and into two groups of ten."""
     sample = datasets.pbmc68k_sample()
-    for name, adata in (
-        ("20 kinds", mixed_kinds(0)),
-        ("one kind", one_kind(0)),
-        ("sample", sample),
-    ):
+    sets = {"20 kinds": mixed_kinds(0), "one kind": one_kind(0), "sample": sample}
+    for name, adata in sets.items():
         module, none = trained(adata, 0), np.zeros(adata.n_vars)
-        for n in (adata.n_obs // 2, 10):
-            for split in range(SPLITS):
-                rows = np.random.default_rng([3, split]).permutation(adata.n_obs)
-                title = f"{name}, {n} and {n}"
-                yield Case(title, module, adata, rows[:n], rows[n : 2 * n], none)
+        for n, split in product((adata.n_obs // 2, 10), range(SPLITS)):
+            rows = np.random.default_rng([3, split]).permutation(adata.n_obs)
+            yield Case(f"{name}, {n} and {n}", module, adata, rows[:n], rows[n : 2 * n], none)
 
 
 # ---------------------------------------------------------------- known differences
@@ -113,15 +95,17 @@ def known_model() -> Iterator[Case]:
     for seed in range(SEEDS):
         source = trained(sample, seed)
         torch.manual_seed(seed)
-        latent = evaluation.encode(source, sample)
-        z = torch.from_numpy(latent.mean) + torch.from_numpy(latent.sd) * torch.randn(
-            latent.sd.shape
-        )
+        mean, sd = map(torch.from_numpy, evaluation.encode(source, sample)[:2])
+        z = mean + sd * torch.randn(sd.shape)
         with torch.no_grad():
             p = source.generative(z, torch.from_numpy(np.asarray(sample.X.sum(axis=1))))
             counts = source.likelihood.sample(p).numpy()
         keep = counts.sum(axis=1) > 0
-        true, drawn = p.px_scale.double().numpy()[keep], table_of(counts[keep], sample[keep])
+        cells = sample.obs[keep]
+        true, drawn = (
+            p.px_scale.double().numpy()[keep],
+            data.table_of(counts[keep], cells, sample.var),
+        )
         module, c = trained(drawn, seed), pseudocount(drawn)
         for name, pair in KINDS.items():
             rows = [np.flatnonzero(kinds[keep] == kind) for kind in pair]
@@ -157,7 +141,7 @@ def thinned() -> Iterator[Case]:
                 counts[rows[side]] = rng.binomial(counts[rows[side]], kept[side])
             total = np.log2((share * kept).sum(axis=1, keepdims=True))
             true = np.subtract(*(np.log2(kept) - total))
-            adata = table_of(counts, sample)
+            adata = data.table_of(counts, sample.obs, sample.var)
             yield Case(f"thinned, {name}", trained(adata, seed), adata, rows[0], rows[1], true)
 
 
@@ -169,53 +153,57 @@ def pseudocount(adata: AnnData) -> float:
 
 
 def by_package(rule: str) -> Rule:
-    def called(
-        module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def called(module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
         table = differential_expression(module, adata, rows1, rows2, rule=rule)
-        table = table.loc[adata.var_names]
-        return table["expected_fdr"].to_numpy(), table["lfc_mean"].to_numpy()
+        return fdr_and_lfc(table, adata)
 
     return called
 
 
-def one_sided(
-    module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def fdr_and_lfc(table: pd.DataFrame, adata: AnnData) -> Found:
+    """Take both out of the package's table, in the order of the genes."""
+    table = table.loc[adata.var_names]
+    return table["expected_fdr"].to_numpy(), table["lfc_mean"].to_numpy()
+
+
+def one_sided(module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
     rng, c = np.random.default_rng(0), pseudocount(adata)
-    logs = [
-        np.log2(denoised(module, adata[rng.choice(rows, 5000)].copy(), n_samples=1, seed=i) + c)
-        for i, rows in enumerate((rows1, rows2))
-    ]
-    lfc = logs[0] - logs[1]
+    cells = [adata[rng.choice(rows, 5000)].copy() for rows in (rows1, rows2)]
+    one, other = (
+        np.log2(denoised(module, some, n_samples=1, seed=side) + c)
+        for side, some in enumerate(cells)
+    )
+    lfc = one - other
     p = np.maximum((lfc >= DELTA).mean(axis=0), (lfc <= -DELTA).mean(axis=0))
     order, fdr = np.argsort(-p), np.empty(len(p))
     fdr[order] = expected_fdr(p[order])
     return fdr, lfc.mean(axis=0)
 
 
-def wilcoxon(
-    _: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    counts = adata.X.toarray()
-    library = counts.sum(axis=1, keepdims=True)
-    logs = np.log1p(counts / library * np.median(library))
+def wilcoxon(_: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
+    logs = data.logged(adata.X.toarray())
     with np.errstate(invalid="ignore", divide="ignore"):
         p = stats.mannwhitneyu(logs[rows1], logs[rows2], use_continuity=False).pvalue
     return adjusted(p), logs[rows1].mean(axis=0) - logs[rows2].mean(axis=0)
 
 
-def pseudobulk(
-    _: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    rng, sides = np.random.default_rng(0), []
-    for rows in (rows1, rows2):
-        parts = np.array_split(rng.permutation(rows), PARTS)
-        sums = np.stack([np.asarray(adata.X[part].sum(axis=0)).ravel() for part in parts])
-        sides.append(np.log2((sums + 0.5) / (sums.sum(axis=1, keepdims=True) + 1)))
+def pseudobulk(_: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
+    rng = np.random.default_rng(0)
+    parts = [np.array_split(rng.permutation(rows), PARTS) for rows in (rows1, rows2)]
+    return welch(*(sums(adata, rows) for rows in parts))
+
+
+def sums(adata: AnnData, parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Add up the counts of the cells of each part, (parts, G)."""
+    return np.stack([np.asarray(adata.X[rows].sum(axis=0)).ravel() for rows in parts])
+
+
+def welch(*sides: np.ndarray) -> Found:
+    """Compare log₂ shares of two groups of sums, (parts, G), by Welch's t-test."""
+    one, other = (np.log2((s + 0.5) / (s.sum(axis=1, keepdims=True) + 1)) for s in sides)
     with np.errstate(invalid="ignore", divide="ignore"):
-        p = stats.ttest_ind(*sides, equal_var=False).pvalue
-    return adjusted(p), sides[0].mean(axis=0) - sides[1].mean(axis=0)
+        p = stats.ttest_ind(one, other, equal_var=False).pvalue
+    return adjusted(p), one.mean(axis=0) - other.mean(axis=0)
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
@@ -236,23 +224,34 @@ RULES: dict[str, Rule] = {
 
 def measured(cases: Iterator[Case], others: int | None = None) -> pd.DataFrame:
     """Count true and false calls of each rule on each case; of most rules, on the first ones."""
-    rows, seen = [], dict[str, int]()
+    rows, seen = [], Counter[str]()
     for case in cases:
-        seen[case.name] = seen.get(case.name, 0) + 1
+        seen[case.name] += 1
         for rule, judge in RULES.items():
             if rule != "groups" and others is not None and seen[case.name] > others:
                 continue
             start = perf_counter()
             fdr, lfc = judge(case.module, case.adata, case.rows1, case.rows2)
-            seconds, false = perf_counter() - start, np.sign(lfc) * case.truth < DELTA
+            row = {"case": case.name, "rule": rule, "seconds": perf_counter() - start}
             for level in LEVELS:
-                called = fdr <= level
-                row = {"case": case.name, "rule": rule, "level": level, "seconds": seconds}
-                share = float(called.mean())
-                row |= {"called": int(called.sum()), "share": share}
-                rows.append({**row, "false": int((called & false).sum())})
+                calls = calls_of(fdr, lfc, case.truth, level)
+                rows.append({**row, "level": level, "share": calls["called"] / len(fdr), **calls})
         print(case.name, seen[case.name], flush=True)
     return pd.DataFrame(rows)
+
+
+def calls_of(fdr: np.ndarray, lfc: np.ndarray, truth: np.ndarray, level: float) -> dict[str, int]:
+    """Count the genes called, and those of them whose true LFC is small, or of the other sign."""
+    called = fdr <= level
+    false = called & (np.sign(lfc) * truth < DELTA)
+    return {"called": int(called.sum()), "false": int(false.sum())}
+
+
+def true_and_false(runs: pd.DataFrame, by: list[str]) -> tuple[pd.Series, pd.Series]:
+    """Write true calls, a mean over seeds, and the share of false ones among all calls."""
+    groups = runs.assign(true=runs.called - runs.false).groupby(by, sort=False)
+    share = groups.false.sum() / groups.called.sum().clip(lower=1)
+    return groups.true.mean().map("{:.0f}".format), share.map("{:.1%}".format)
 
 
 def of_nothing(runs: pd.DataFrame) -> str:
@@ -263,15 +262,13 @@ def of_nothing(runs: pd.DataFrame) -> str:
 
 
 def of_something(runs: pd.DataFrame) -> str:
-    """Tabulate true calls, a mean over seeds, and the share of false ones among all calls."""
-    rows = []
-    for (case, rule), some in runs.groupby(["case", "rule"], sort=False):
-        row = {"groups": case, "rule": rule}
-        for level, part in some.groupby("level"):
-            true, share = part.called - part.false, part.false.sum() / max(part.called.sum(), 1)
-            row[f"at {level}: true, false"] = f"{true.mean():.0f}, {share:.1%}"
-        rows.append({**row, "s": f"{some.seconds.median():.2g}"})
-    return results.markdown(pd.DataFrame(rows))
+    """Tabulate true calls and the share of false ones at each level."""
+    true, share = true_and_false(runs, ["case", "rule", "level"])
+    table = (true + ", " + share).unstack(sort=False)
+    table = table.add_prefix("at ").add_suffix(": true, false")
+    seconds = runs.groupby(["case", "rule"], sort=False).seconds.median()
+    table = table.assign(s=seconds.map("{:.2g}".format))
+    return results.markdown(table.reset_index(names=["groups", "rule"]))
 
 
 def seconds() -> str:
@@ -291,20 +288,23 @@ def seconds() -> str:
 def main() -> None:
     """Measure everything and write the report."""
     torch.set_num_threads(1)
-    parts = [
-        f"# Differential expression\n\n{results.about(__doc__)}\n",
-        f"## Where nothing differs\n\nGenes called, mean and worst of {SPLITS} splits ("
-        f"{OTHERS_SPLITS} for all rules but groups).\n",
+    report = results.document(
+        "# Differential expression",
+        results.about(__doc__),
+        "## Where nothing differs",
+        f"Genes called, mean and worst of {SPLITS} splits ({OTHERS_SPLITS} for all rules but groups).",
         of_nothing(measured(halves(), OTHERS_SPLITS)),
-        f"\n## Counts drawn from a known model\n\nMeans over {SEEDS} seeds; s per call.\n",
+        "## Counts drawn from a known model",
+        f"Means over {SEEDS} seeds; s per call.",
         of_something(measured(known_model())),
-        f"\n## Real cells, thinned\n\nA fifth of the genes is thinned; {SEEDS} seeds.\n",
+        "## Real cells, thinned",
+        f"A fifth of the genes is thinned; {SEEDS} seeds.",
         of_something(measured(thinned())),
-        "\n## Seconds per call\n\nOne thread.\n",
+        "## Seconds per call",
+        "One thread.",
         seconds(),
-    ]
-    RESULT.write_text("\n".join(parts) + "\n", encoding="utf-8")
-    print(f"Written: {RESULT}")
+    )
+    RESULT.write_text(report, encoding="utf-8")
 
 
 if __name__ == "__main__":
