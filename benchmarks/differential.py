@@ -292,7 +292,8 @@ def main() -> None:
         "# Differential expression",
         results.about(__doc__),
         "## Where nothing differs",
-        f"Genes called, mean and worst of {SPLITS} splits ({OTHERS_SPLITS} for all rules but groups).",
+        f"Genes called, mean and worst of {SPLITS} splits ({OTHERS_SPLITS} for all rules but "
+        "groups).",
         of_nothing(measured(halves(), OTHERS_SPLITS)),
         "## Counts drawn from a known model",
         f"Means over {SEEDS} seeds; s per call.",

@@ -74,8 +74,9 @@ def dealt(seed: int, spread: float, effect: bool) -> tuple[AnnData, np.ndarray]:
 
 def by_package(replicates: str | None) -> Rule:
     def called(module: NBVAE, adata: AnnData) -> Found:
-        groups = {"groupby": "group", "replicates": replicates}
-        table = differential_expression(module, adata, "control", "treated", **groups)
+        table = differential_expression(
+            module, adata, "control", "treated", groupby="group", replicates=replicates
+        )
         return fdr_and_lfc(table, adata)
 
     return called

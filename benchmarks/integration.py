@@ -147,10 +147,9 @@ def scvi_tools(world: World) -> np.ndarray:
 
 def nbvae_model(*, encode: bool = False, **settings: Any) -> Embed:
     def encoded(world: World) -> np.ndarray:
-        told = {"covariates": "batch", "encode_covariates": encode, "seed": world.seed}
-        table = world.table()
-        module = NBVAE.for_counts(table, **told)
-        trained(table, world.seed, module, stratify_by="kind", **settings)
+        table, seed = world.table(), world.seed
+        module = NBVAE.for_counts(table, covariates="batch", encode_covariates=encode, seed=seed)
+        trained(table, seed, module, stratify_by="kind", **settings)
         return evaluation.encode(module, table).mean
 
     return encoded

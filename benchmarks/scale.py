@@ -61,7 +61,8 @@ def main() -> None:
 def run_all(n_cells: int, folder: Path) -> None:
     """Measure part by part."""
     where = machine("torch", "anndata", "zarr")
-    for part, seed in [(part, seed) for part in PARTS for seed in SEEDS.get(part, (0,))]:
+    runs = [(part, seed) for part in PARTS for seed in SEEDS.get(part, (0,))]
+    for part, seed in runs:
         given = f"{part} --cells {n_cells} --seed {seed} --folder".split()
         found = in_a_process("scale", *given, str(folder))
         line = {"part": part, "n_cells": n_cells, "seed": seed, **found}
