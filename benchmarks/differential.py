@@ -14,7 +14,7 @@ of the other sign. The rules:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from time import perf_counter
 from typing import NamedTuple
@@ -23,14 +23,14 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from scipy import stats
 
-from benchmarks import data, results
+from benchmarks import calls, data, results
+from benchmarks.calls import DELTA, Found
 from benchmarks.rivals import trained
 from nbvae import NBVAE, datasets, evaluation
 from nbvae.expression import denoised, differential_expression, expected_fdr
 
-DELTA, LEVELS, SEEDS, SPLITS, PARTS = 0.25, (0.05, 0.1, 0.2), 5, 20, 4
+LEVELS, SEEDS, SPLITS, PARTS = (0.05, 0.1, 0.2), 5, 20, 4
 OTHERS_SPLITS = 5  # of the rules that are compared with
 KINDS = {
     "B / NK": ("CD19+ B", "CD56+ NK"),
@@ -39,7 +39,6 @@ KINDS = {
     "naive / cytotoxic CD8": ("CD8+/CD45RA+ Naive Cytotoxic", "CD8+ Cytotoxic T"),
 }
 RESULT = results.FOLDER / "differential.md"
-Found = tuple[np.ndarray, np.ndarray]  # of each gene: at which FDR it is called, and its LFC
 Rule = Callable[[NBVAE, AnnData, np.ndarray, np.ndarray], Found]
 
 
@@ -52,9 +51,6 @@ class Case(NamedTuple):
     rows1: np.ndarray
     rows2: np.ndarray
     truth: np.ndarray
-
-
-# ---------------------------------------------------------------- nothing differs
 
 
 def mixed_kinds(seed: int, n_cells: int = 2000) -> AnnData:
@@ -85,9 +81,6 @@ def halves() -> Iterator[Case]:
             yield Case(f"{name}, {n} and {n}", module, adata, rows[:n], rows[n : 2 * n], none)
 
 
-# ---------------------------------------------------------------- known differences
-
-
 def known_model() -> Iterator[Case]:
     """Counts drawn from a model of the sample; another one is trained on them."""
     sample = datasets.pbmc68k_sample()
@@ -113,16 +106,6 @@ def known_model() -> Iterator[Case]:
             yield Case(name, module, drawn, rows[0], rows[1], logs[0] - logs[1])
 
 
-def kept_of(n_genes: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw which share of its molecules each gene keeps in either group: a fifth lose some."""
-    kept = np.ones((2, n_genes))
-    chosen = rng.permutation(n_genes)[: n_genes // 5]
-    for side in (0, 1):
-        mine = chosen[side::2]
-        kept[side, mine] = 2.0 ** -(0.3 + rng.exponential(1.0, len(mine)))
-    return kept
-
-
 def thinned() -> Iterator[Case]:
     """Halves of real cells; a fifth of the genes is thinned in one half or the other."""
     sample = datasets.pbmc68k_sample()
@@ -134,7 +117,7 @@ def thinned() -> Iterator[Case]:
         for seed in range(SEEDS):
             rng = np.random.default_rng([7, seed])
             rows = np.array_split(rng.permutation(pool), 2)
-            kept = kept_of(sample.n_vars, rng)
+            kept = calls.kept_of(sample.n_vars, rng)
             counts = sample.X.toarray().astype(int)
             share = counts[pool].sum(axis=0) / counts[pool].sum()
             for side in (0, 1):
@@ -145,9 +128,6 @@ def thinned() -> Iterator[Case]:
             yield Case(f"thinned, {name}", trained(adata, seed), adata, rows[0], rows[1], true)
 
 
-# ---------------------------------------------------------------- rules
-
-
 def pseudocount(adata: AnnData) -> float:
     return float(0.01 / (adata.X.sum() / adata.n_obs))
 
@@ -155,15 +135,9 @@ def pseudocount(adata: AnnData) -> float:
 def by_package(rule: str) -> Rule:
     def called(module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
         table = differential_expression(module, adata, rows1, rows2, rule=rule)
-        return fdr_and_lfc(table, adata)
+        return calls.fdr_and_lfc(table, adata)
 
     return called
-
-
-def fdr_and_lfc(table: pd.DataFrame, adata: AnnData) -> Found:
-    """Take both out of the package's table, in the order of the genes."""
-    table = table.loc[adata.var_names]
-    return table["expected_fdr"].to_numpy(), table["lfc_mean"].to_numpy()
 
 
 def one_sided(module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
@@ -180,46 +154,19 @@ def one_sided(module: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarra
     return fdr, lfc.mean(axis=0)
 
 
-def wilcoxon(_: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
-    logs = data.logged(adata.X.toarray())
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = stats.mannwhitneyu(logs[rows1], logs[rows2], use_continuity=False).pvalue
-    return adjusted(p), logs[rows1].mean(axis=0) - logs[rows2].mean(axis=0)
-
-
 def pseudobulk(_: NBVAE, adata: AnnData, rows1: np.ndarray, rows2: np.ndarray) -> Found:
     rng = np.random.default_rng(0)
     parts = [np.array_split(rng.permutation(rows), PARTS) for rows in (rows1, rows2)]
-    return welch(*(sums(adata, rows) for rows in parts))
-
-
-def sums(adata: AnnData, parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Add up the counts of the cells of each part, (parts, G)."""
-    return np.stack([np.asarray(adata.X[rows].sum(axis=0)).ravel() for rows in parts])
-
-
-def welch(*sides: np.ndarray) -> Found:
-    """Compare log₂ shares of two groups of sums, (parts, G), by Welch's t-test."""
-    one, other = (np.log2((s + 0.5) / (s.sum(axis=1, keepdims=True) + 1)) for s in sides)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = stats.ttest_ind(one, other, equal_var=False).pvalue
-    return adjusted(p), one.mean(axis=0) - other.mean(axis=0)
-
-
-def adjusted(p: np.ndarray) -> np.ndarray:
-    return np.asarray(stats.false_discovery_control(np.nan_to_num(p, nan=1.0)))
+    return calls.welch(*(calls.sums(adata, rows) for rows in parts))
 
 
 RULES: dict[str, Rule] = {
     "groups": by_package("groups"),
     "pairs": by_package("pairs"),
     "one-sided pairs": one_sided,
-    "Wilcoxon": wilcoxon,
+    "Wilcoxon": lambda _, *cells: calls.wilcoxon(*cells),
     "pseudobulk": pseudobulk,
 }
-
-
-# ---------------------------------------------------------------- report
 
 
 def measured(cases: Iterator[Case], others: int | None = None) -> pd.DataFrame:
@@ -234,24 +181,10 @@ def measured(cases: Iterator[Case], others: int | None = None) -> pd.DataFrame:
             fdr, lfc = judge(case.module, case.adata, case.rows1, case.rows2)
             row = {"case": case.name, "rule": rule, "seconds": perf_counter() - start}
             for level in LEVELS:
-                calls = calls_of(fdr, lfc, case.truth, level)
-                rows.append({**row, "level": level, "share": calls["called"] / len(fdr), **calls})
+                count = calls.count(fdr, lfc, case.truth, level)
+                rows.append({**row, "level": level, "share": count["called"] / len(fdr), **count})
         print(case.name, seen[case.name], flush=True)
     return pd.DataFrame(rows)
-
-
-def calls_of(fdr: np.ndarray, lfc: np.ndarray, truth: np.ndarray, level: float) -> dict[str, int]:
-    """Count the genes called, and those of them whose true LFC is small, or of the other sign."""
-    called = fdr <= level
-    false = called & (np.sign(lfc) * truth < DELTA)
-    return {"called": int(called.sum()), "false": int(false.sum())}
-
-
-def true_and_false(runs: pd.DataFrame, by: list[str]) -> tuple[pd.Series, pd.Series]:
-    """Write true calls, a mean over seeds, and the share of false ones among all calls."""
-    groups = runs.assign(true=runs.called - runs.false).groupby(by, sort=False)
-    share = groups.false.sum() / groups.called.sum().clip(lower=1)
-    return groups.true.mean().map("{:.0f}".format), share.map("{:.1%}".format)
 
 
 def of_nothing(runs: pd.DataFrame) -> str:
@@ -263,7 +196,7 @@ def of_nothing(runs: pd.DataFrame) -> str:
 
 def of_something(runs: pd.DataFrame) -> str:
     """Tabulate true calls and the share of false ones at each level."""
-    true, share = true_and_false(runs, ["case", "rule", "level"])
+    true, share = calls.true_and_false(runs, ["case", "rule", "level"])
     table = (true + ", " + share).unstack(sort=False)
     table = table.add_prefix("at ").add_suffix(": true, false")
     seconds = runs.groupby(["case", "rule"], sort=False).seconds.median()

@@ -33,18 +33,8 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
-from benchmarks import data, results
-from benchmarks.differential import (
-    Found,
-    adjusted,
-    calls_of,
-    fdr_and_lfc,
-    kept_of,
-    sums,
-    true_and_false,
-    welch,
-    wilcoxon,
-)
+from benchmarks import calls, data, results
+from benchmarks.calls import Found, adjusted
 from benchmarks.rivals import trained
 from nbvae import NBVAE, datasets
 from nbvae.expression import differential_expression
@@ -61,7 +51,7 @@ def dealt(seed: int, spread: float, effect: bool) -> tuple[AnnData, np.ndarray]:
     sample, rng = datasets.pbmc68k_sample(), np.random.default_rng([13, seed])
     pool = sample[np.isin(sample.obs["cell_type"], MYELOID)]
     donor = rng.permutation(np.arange(pool.n_obs) % DONORS)
-    kept = kept_of(pool.n_vars, rng) if effect else np.ones((2, pool.n_vars))
+    kept = calls.kept_of(pool.n_vars, rng) if effect else np.ones((2, pool.n_vars))
     own = np.minimum(0.6 * 2 ** (spread * rng.normal(size=(DONORS, pool.n_vars))), 1)
     counts = pool.X.toarray().astype(int)
     share = counts.sum(axis=0) / counts.sum()
@@ -77,25 +67,25 @@ def by_package(replicates: str | None) -> Rule:
         table = differential_expression(
             module, adata, "control", "treated", groupby="group", replicates=replicates
         )
-        return fdr_and_lfc(table, adata)
+        return calls.fdr_and_lfc(table, adata)
 
     return called
 
 
-def by_ranks(module: NBVAE, adata: AnnData) -> Found:
+def by_ranks(_: NBVAE, adata: AnnData) -> Found:
     control = (adata.obs["group"] == "control").to_numpy()
-    return wilcoxon(module, adata, np.flatnonzero(control), np.flatnonzero(~control))
+    return calls.wilcoxon(adata, np.flatnonzero(control), np.flatnonzero(~control))
 
 
 def of_donors(adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Counts of each donor, (donors, G), and which donors are controls."""
     cells = adata.obs.groupby(["group", "donor"], observed=True).indices
-    return sums(adata, cells.values()), np.array([group == "control" for group, _ in cells])
+    return calls.sums(adata, cells.values()), np.array([group == "control" for group, _ in cells])
 
 
 def by_t(_: NBVAE, adata: AnnData) -> Found:
     counts, control = of_donors(adata)
-    return welch(counts[control], counts[~control])
+    return calls.welch(counts[control], counts[~control])
 
 
 def by_glm(_: NBVAE, adata: AnnData) -> Found:
@@ -182,8 +172,8 @@ def measured() -> Iterator[dict[str, Any]]:
         adata, truth = dealt(seed, spread, effect)
         module = trained(adata, seed)
         for name, rule in RULES.items():
-            calls = calls_of(*rule(module, adata), truth, FDR)
-            yield {"s": spread, "effect": effect, "rule": name, "seed": seed, **calls}
+            count = calls.count(*rule(module, adata), truth, FDR)
+            yield {"s": spread, "effect": effect, "rule": name, "seed": seed, **count}
         print(seed, spread, effect, flush=True)
 
 
@@ -191,9 +181,9 @@ def report(runs: pd.DataFrame) -> str:
     """Tabulate false calls where there is no effect, true and false ones where there is."""
     by = ["s", "rule"]
     none = runs[~runs.effect].groupby(by, sort=False).called
-    true, share = true_and_false(runs[runs.effect], by)
+    true, share = calls.true_and_false(runs[runs.effect], by)
     columns = {
-        "no effect: calls": none.agg(lambda calls: f"{calls.mean():.1f} (≤ {calls.max()})"),
+        "no effect: calls": none.agg(lambda some: f"{some.mean():.1f} (≤ {some.max()})"),
         "effect: true calls": true,
         "effect: false share": share,
     }

@@ -88,9 +88,6 @@ def dealt(deal: str, seed: int) -> World:
     return World(counts[keep], batch[keep], kinds[keep], seed)
 
 
-# ---------------------------------------------------------------- rivals
-
-
 def principal(values: np.ndarray, n: int = COMPONENTS) -> np.ndarray:
     return PCA(n, random_state=0).fit_transform(values)
 
@@ -169,9 +166,6 @@ RIVALS: dict[str, Embed] = {
     "nbvae, to the end": nbvae_model(holdout_fraction=0.0),
     "nbvae, 180 epochs": nbvae_model(holdout_fraction=0.0, max_epochs=180),
 }
-
-
-# ---------------------------------------------------------------- scores
 
 
 def nearest(points: np.ndarray) -> np.ndarray:

@@ -287,7 +287,7 @@ def main() -> None:
                 rows.append({**row, **measured(rung, run, rounds), "rounds": rounds, **once})
                 print(rows[-1], flush=True)
     table = pd.DataFrame(rows).round(3)
-    results.write(FILE, table, text(table))
+    results.write(FILE, table, text(table), digits=3)
 
 
 def text(table: pd.DataFrame) -> str:

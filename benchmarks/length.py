@@ -117,8 +117,13 @@ def rival(train: AnnData, seed: int, rate: float) -> tuple[LatentModule, int]:
 def coverage(module: Any, test: AnnData) -> float:
     """How many counts lie in the middle 90 % of their predictive distribution (see coverage.py)."""
     x = torch.from_numpy(test.X[:CELLS].toarray()).float()
-    library = x.sum(dim=1, keepdim=True)
-    return share_inside(x, lambda: module.generative(module.inference(x).z, library))
+    return share_inside(x, inferred(module, x))
+
+
+def inferred(module: Any, counts: Tensor) -> Callable[[], GenerativeOutput]:
+    """Return what predicts counts anew each time, with z from these counts."""
+    library = counts.sum(dim=1, keepdim=True)
+    return lambda: module.generative(module.inference(counts).z, library)
 
 
 def share_inside(x: Tensor, predict: Callable[[], GenerativeOutput], draws: int = DRAWS) -> float:

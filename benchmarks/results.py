@@ -17,9 +17,6 @@ Form = str | Callable[[Any], str]  # how a number is written: "{:.1f}", or a fun
 Columns = dict[str, tuple[str, Form]]  # of a table: by name, what of the results, and how
 
 
-# ---------------------------------------------------------------- files
-
-
 def keep(file: Path, line: dict[str, Any]) -> None:
     """Add a result to a file, a line of JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -32,13 +29,11 @@ def stored(folder: Path, name: str = "runs.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def write(file: Path, runs: pd.DataFrame, report: str) -> None:
-    """Write all runs of an experiment, and beside them what is said of them."""
-    runs.to_csv(file, index=False)
-    file.with_suffix(".md").write_text(report, encoding="utf-8")
-
-
-# ---------------------------------------------------------------- documents and tables
+def write(file: Path, runs: pd.DataFrame, report: str = "", digits: int | None = None) -> None:
+    """Write all runs of an experiment and, beside them, what is said of them."""
+    runs.to_csv(file, index=False, float_format=None if digits is None else f"%.{digits}f")
+    if report:
+        file.with_suffix(".md").write_text(report, encoding="utf-8")
 
 
 def document(*parts: str) -> str:
@@ -90,9 +85,6 @@ def significant(value: float) -> str:
 def hundredths(value: float) -> str:
     """Write a number with two decimals, and 0 without a sign."""
     return f"{np.round(value, 2) + 0.0:.2f}"
-
-
-# ---------------------------------------------------------------- runs of benchmarks.run
 
 
 def read(folder: Path = FOLDER) -> pd.DataFrame:

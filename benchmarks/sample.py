@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from benchmarks import results
 from benchmarks.plan import PCAS
 from benchmarks.quality import pca
-from benchmarks.results import FOLDER
 from nbvae import NBVAE, Trainer, datasets, evaluation
 
 SEEDS = range(5)
-TARGET = FOLDER / "sample.csv"
+TARGET = results.FOLDER / "sample.csv"
 MODEL = "`NBVAE.for_counts`, default settings"
 Row = dict[str, float | str]
 GLM_PCA = "GLM-PCA, Poisson counts with the library as offset"
@@ -27,7 +27,7 @@ def main() -> None:
     """Train with each seed and compare with PCA, by how k-means clusters agree with cell types."""
     adata = datasets.pbmc68k_sample()
     rows = pd.DataFrame([*of_models(adata), *of_pca(adata), *of_glm_pca(adata)])
-    rows.to_csv(TARGET, index=False, float_format="%.4f")
+    results.write(TARGET, rows, digits=4)
     print(table(rows))
 
 
