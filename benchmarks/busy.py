@@ -11,19 +11,19 @@ process, in turns, each round in the order of the table, so that what else the m
 meets all of them; the load that it had before each measurement is kept beside the time.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
+from itertools import product
 from time import sleep
 
 import pandas as pd
 import torch
 
 from benchmarks import data, results
+from benchmarks.experiment import command_line
 from benchmarks.plan import Spec
 from benchmarks.rivals import timed_fit
 from nbvae import use_threads
@@ -37,9 +37,7 @@ EPOCHS = 4
 
 def main() -> None:
     """Measure what the command line asks for, add it to the file, and print the table of all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--data", nargs="+", default=["sample", "3000x2000"])
     parser.add_argument("--rivals", nargs="+", default=RIVALS)
     parser.add_argument("--rounds", type=int, default=3)
@@ -47,17 +45,12 @@ def main() -> None:
     torch.set_num_threads(CORES)  # as PyTorch does where nothing is set
     for name in options.data:
         adata = data.load(name)
-        for seed in range(options.rounds):
-            for busy in BUSY:
-                for rival in options.rivals:
-                    spec = Spec("speed", name, rival.split(",")[0], seed, EPOCHS, "cpu", CORES)
-                    load = os.getloadavg()[0]
-                    with ExitStack() as around:
-                        around.enter_context(busy_programs(busy))
-                        if rival == "nbvae, all threads":
-                            around.enter_context(use_threads(CORES))
-                        seconds = timed_fit(adata, spec)[2]["epoch_s"]
-                    keep(data=name, rival=rival, busy=busy, round=seed, load=load, epoch_s=seconds)
+        for seed, busy, rival in product(range(options.rounds), BUSY, options.rivals):
+            spec = Spec("speed", name, rival.split(",")[0], seed, EPOCHS, "cpu", CORES)
+            load, all_threads = os.getloadavg()[0], rival == "nbvae, all threads"
+            with busy_programs(busy), use_threads(CORES) if all_threads else nullcontext():
+                seconds = timed_fit(adata, spec)[2]["epoch_s"]
+            keep(data=name, rival=rival, busy=busy, round=seed, load=load, epoch_s=seconds)
     print(table(pd.read_csv(FILE)).to_string())
 
 
@@ -74,10 +67,9 @@ def busy_programs(number: int) -> Iterator[None]:
             program.wait()
 
 
-def keep(path: Path = FILE, **row: str | float) -> None:
+def keep(**row: str | float) -> None:
     """Add a line to the file."""
-    line = pd.DataFrame([row]).round(4)
-    line.to_csv(path, mode="a", index=False, header=not path.exists())
+    pd.DataFrame([row]).round(4).to_csv(FILE, mode="a", index=False, header=not FILE.exists())
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:

@@ -14,8 +14,6 @@ products as dense; a step that makes use of the zeros can do with less than that
 """
 
 import math
-import resource
-import sys
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -27,6 +25,7 @@ from anndata import AnnData
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.experiment import peak_mb
 from benchmarks.plan import Spec
 from benchmarks.rivals import Watch, fit, timed_fit
 from nbvae import NBVAE, Trainer
@@ -44,18 +43,9 @@ CALLS = {
 
 def speed(adata: AnnData, spec: Spec) -> dict[str, float]:
     """Measure seconds per epoch and memory: few epochs, no evaluation but the rival's own."""
-    before = peak_memory()
+    before = round(peak_mb())
     _, _, times = timed_fit(adata, spec)
-    return {**times, "memory_before_mb": before, "memory_mb": peak_memory()}
-
-
-def peak_memory() -> int:
-    """Read the most memory that this process has had at once, MB.
-
-    Linux counts in kB, and from what the parent had: run.py has a fifth of this. macOS: bytes.
-    """
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return {**times, "memory_before_mb": before, "memory_mb": round(peak_mb())}
 
 
 def floor(adata: AnnData, spec: Spec) -> dict[str, float]:

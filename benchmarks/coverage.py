@@ -18,7 +18,6 @@ Of the counts with an expectation of at least 1, as in length.py. Writes results
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,34 +26,36 @@ from anndata import AnnData
 from torch import Tensor
 
 from benchmarks import data, length, results
+from benchmarks.length import inferred, share_inside
+from benchmarks.rivals import trained
 from nbvae import GenerativeOutput, nb_sample
 
 FILE = results.FOLDER / "coverage.csv"
 SEEDS, LARGER = (0, 1, 2), 1.7
+Predict = Callable[[], GenerativeOutput]
 DRAWS = (200, 1000)  # of the predictive distribution; the second for the true z alone
 
 
 @torch.no_grad()
-def rows(module: Any, test: AnnData) -> Iterator[tuple[str, int, float]]:
-    """Judge real counts and those of the model. Returns whose, how many draws, and the share."""
+def rows(module: Any, test: AnnData) -> Iterator[dict[str, object]]:
+    """Judge real counts and those of the model."""
     x = torch.from_numpy(test.X[: length.CELLS].toarray()).float()
-    library = x.sum(dim=1, keepdim=True)
     torch.manual_seed(1)
-    truth = module.generative(module.inference(x).z, library)
+    truth = inferred(module, x)()
+    assert truth.log_theta is not None  # there is one: the likelihood is "nb"
     own, twin = (nb_sample(truth.log_px_mean, truth.log_theta) for _ in range(2))
-
-    def inferred(counts: Tensor) -> Callable[[], GenerativeOutput]:
-        size = counts.sum(dim=1, keepdim=True)
-        return lambda: module.generative(module.inference(counts).z, size)
-
     few, many = DRAWS
-    yield "real counts", few, length.share_inside(x, inferred(x), few)
-    yield "model's counts", few, length.share_inside(own, inferred(own), few)
-    yield "model's counts, twin", few, length.share_inside(own, inferred(twin), few)
-    for draws in (few, many):
-        yield "model's counts, true z", draws, length.share_inside(own, lambda: truth, draws)
+
+    def judged(name: str, counts: Tensor, predict: Predict, draws: int = few) -> dict[str, object]:
+        return {"counts": name, "draws": draws, "inside": share_inside(counts, predict, draws)}
+
+    yield judged("real counts", x, inferred(module, x))
+    yield judged("model's counts", own, inferred(module, own))
+    yield judged("model's counts, twin", own, inferred(module, twin))
+    yield judged("model's counts, true z", own, lambda: truth)
+    yield judged("model's counts, true z", own, lambda: truth, many)
     module.log_theta += math.log(LARGER)
-    yield "real counts, larger θ", few, length.share_inside(x, inferred(x), few)
+    yield judged("real counts, larger θ", x, inferred(module, x))
 
 
 def main() -> None:
@@ -62,13 +63,9 @@ def main() -> None:
     torch.set_num_threads(1)
     found = []
     for seed in SEEDS:
-        train, test = data.split(length.load("sample", Path()), seed)
-        module, _ = length.ours(train, seed, length.OURS, 1)
-        found += [
-            {"seed": seed, "counts": counts, "draws": draws, "inside": share}
-            for counts, draws, share in rows(module, test)
-        ]
-    pd.DataFrame(found).to_csv(FILE, index=False, float_format="%.4f")
+        train, test = data.split(data.load("sample"), seed)
+        found += [{"seed": seed, **row} for row in rows(trained(train, seed), test)]
+    results.write(FILE, pd.DataFrame(found), digits=4)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ log scale, with a standard deviation of 2.2: about 89 % of the entries are zero 
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ from scipy import sparse
 from torch import Tensor
 
 import nbvae
-from nbvae import NBVAE, Trainer, datasets, evaluation, nb_sample, split_cells
+from benchmarks.rivals import trained
+from nbvae import NBVAE, datasets, evaluation, nb_sample, split_cells
 
 KEPT = Path(__file__).parents[1] / "_build" / "benchmarks"
 TEST_FRACTION = 0.1
@@ -67,10 +69,8 @@ def generated(n_cells: int, n_genes: int) -> AnnData:
 
     The same numbers give the same counts; fewer cells are the first ones of more cells.
     """
-    torch.manual_seed(0)
     sample = datasets.pbmc68k_sample()
-    module = NBVAE.for_counts(sample)
-    Trainer(holdout_fraction=0, device="cpu", progress=False).fit(module, sample)
+    module = trained(sample, 0, holdout_fraction=0)
     genes, latent = Genes(n_genes, module), evaluation.encode(module, sample)
     library = np.asarray(sample.X.sum(axis=1)) * n_genes / GENES_AT_REAL_LIBRARY
     blocks, sources = [], []
@@ -83,8 +83,23 @@ def generated(n_cells: int, n_genes: int) -> AnnData:
         sources.append(source)
     cells = sample.obs[["cell_type"]].iloc[np.concatenate(sources)[:n_cells]]
     obs = cells.set_axis([f"generated-{i}" for i in range(n_cells)])
-    var = pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)])
-    return AnnData(sparse.vstack(blocks, format="csr")[:n_cells], obs, var)
+    return table_of(sparse.vstack(blocks, format="csr")[:n_cells], obs)
+
+
+def table_of(counts: Any, obs: pd.DataFrame | None = None, var: Any = None) -> AnnData:
+    """Make an AnnData of a matrix of counts; cells and genes without names get some."""
+    n_cells, n_genes = counts.shape
+    if obs is None:
+        obs = pd.DataFrame(index=[f"cell-{i}" for i in range(n_cells)])
+    if var is None:
+        var = pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)])
+    return AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs.copy(), var.copy())
+
+
+def logged(counts: np.ndarray, target: float | None = None) -> np.ndarray:
+    """Take log(1 + x) of counts that are scaled to a library, the median one by default."""
+    library = counts.sum(axis=1, keepdims=True)
+    return np.log1p(counts / library * (target or np.median(library)))
 
 
 class Genes:

@@ -21,6 +21,7 @@ All but the first two are corrected by Benjamini & Hochberg.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
-from benchmarks import results
-from benchmarks.differential import DELTA, adjusted, kept_of, table_of, trained, wilcoxon
+from benchmarks import calls, data, results
+from benchmarks.calls import Found, adjusted
+from benchmarks.rivals import trained
 from nbvae import NBVAE, datasets
 from nbvae.expression import differential_expression
 
@@ -41,7 +43,7 @@ SEEDS, FDR, SPREADS = 3, 0.05, (0.0, 0.2, 0.5)
 FEWEST, MOST_FREEDOM = 10, 1e6  # counts of a gene; degrees of freedom
 DONORS, MYELOID = 6, ("Dendritic", "CD14+ Monocyte")
 STORED = results.FOLDER / "donors.csv"
-Rule = Callable[[NBVAE, AnnData], tuple[np.ndarray, np.ndarray]]  # called, sign
+Rule = Callable[[NBVAE, AnnData], Found]
 
 
 def dealt(seed: int, spread: float, effect: bool) -> tuple[AnnData, np.ndarray]:
@@ -49,51 +51,46 @@ def dealt(seed: int, spread: float, effect: bool) -> tuple[AnnData, np.ndarray]:
     sample, rng = datasets.pbmc68k_sample(), np.random.default_rng([13, seed])
     pool = sample[np.isin(sample.obs["cell_type"], MYELOID)]
     donor = rng.permutation(np.arange(pool.n_obs) % DONORS)
-    kept = kept_of(pool.n_vars, rng) if effect else np.ones((2, pool.n_vars))
+    kept = calls.kept_of(pool.n_vars, rng) if effect else np.ones((2, pool.n_vars))
     own = np.minimum(0.6 * 2 ** (spread * rng.normal(size=(DONORS, pool.n_vars))), 1)
     counts = pool.X.toarray().astype(int)
     share = counts.sum(axis=0) / counts.sum()
     counts = rng.binomial(counts, (own * kept[np.arange(DONORS) % 2])[donor])
-    adata = table_of(counts, pool)
+    adata = data.table_of(counts, pool.obs, pool.var)
     adata.obs["donor"] = [f"donor {d}" for d in donor]
     adata.obs["group"] = np.array(["control", "treated"])[donor % 2]
     return adata, np.subtract(*(np.log2(kept) - np.log2((share * kept).sum(1, keepdims=True))))
 
 
 def by_package(replicates: str | None) -> Rule:
-    def called(module: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
+    def called(module: NBVAE, adata: AnnData) -> Found:
         table = differential_expression(
-            module, adata, "control", "treated", groupby="group", replicates=replicates, fdr=FDR
-        ).loc[adata.var_names]
-        return table["is_de"].to_numpy(), np.sign(table["lfc_mean"].to_numpy())
+            module, adata, "control", "treated", groupby="group", replicates=replicates
+        )
+        return calls.fdr_and_lfc(table, adata)
 
     return called
 
 
-def by_ranks(module: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    group = (adata.obs["group"] == "control").to_numpy()
-    p, difference = wilcoxon(module, adata, np.flatnonzero(group), np.flatnonzero(~group))
-    return p <= FDR, np.sign(difference)
+def by_ranks(_: NBVAE, adata: AnnData) -> Found:
+    control = (adata.obs["group"] == "control").to_numpy()
+    return calls.wilcoxon(adata, np.flatnonzero(control), np.flatnonzero(~control))
 
 
-def sums(adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
+def of_donors(adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
     """Counts of each donor, (donors, G), and which donors are controls."""
     cells = adata.obs.groupby(["group", "donor"], observed=True).indices
-    counts = np.stack([np.asarray(adata.X[rows].sum(axis=0)).ravel() for rows in cells.values()])
-    return counts, np.array([group == "control" for group, _ in cells])
+    return calls.sums(adata, cells.values()), np.array([group == "control" for group, _ in cells])
 
 
-def by_t(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    counts, control = sums(adata)
-    logs = np.log2(1e6 * (counts + 0.5) / (counts.sum(axis=1, keepdims=True) + 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = stats.ttest_ind(logs[control], logs[~control], equal_var=False)
-    return adjusted(found.pvalue) <= FDR, np.sign(found.statistic)
+def by_t(_: NBVAE, adata: AnnData) -> Found:
+    counts, control = of_donors(adata)
+    return calls.welch(counts[control], counts[~control])
 
 
-def by_glm(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    t = glm_t(*sums(adata))
-    return adjusted(2 * stats.t.sf(abs(t), DONORS - 2)) <= FDR, np.sign(t)
+def by_glm(_: NBVAE, adata: AnnData) -> Found:
+    t = glm_t(*of_donors(adata))
+    return adjusted(2 * stats.t.sf(abs(t), DONORS - 2)), t
 
 
 def glm_t(counts: np.ndarray, control: np.ndarray) -> np.ndarray:
@@ -113,8 +110,8 @@ def glm_t(counts: np.ndarray, control: np.ndarray) -> np.ndarray:
     return np.where((groups[0][0] > 0) & (groups[1][0] > 0), t, 0.0)
 
 
-def by_limma(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
-    counts, control = sums(adata)
+def by_limma(_: NBVAE, adata: AnnData) -> Found:
+    counts, control = of_donors(adata)
     library, seen = counts.sum(axis=1, keepdims=True), counts.sum(axis=0) >= FEWEST
     prior = 3 * library / library.mean()
     logs = np.log2(1e6 * (counts[:, seen] + prior) / (library + 2 * prior))
@@ -122,7 +119,7 @@ def by_limma(_: NBVAE, adata: AnnData) -> tuple[np.ndarray, np.ndarray]:
     p, t = np.ones(len(seen)), np.zeros(len(seen))
     p[seen] = adjusted(2 * stats.t.sf(abs(found), freedom))
     t[seen] = found
-    return p <= FDR, np.sign(t)
+    return p, t
 
 
 def moderated_t(logs: np.ndarray, control: np.ndarray) -> tuple[np.ndarray, float]:
@@ -171,45 +168,35 @@ RULES: dict[str, Rule] = {
 
 
 def measured() -> Iterator[dict[str, Any]]:
-    for seed in range(SEEDS):
-        for spread in SPREADS:
-            for effect in (False, True):
-                adata, truth = dealt(seed, spread, effect)
-                module = trained(adata, seed)
-                for name, rule in RULES.items():
-                    called, sign = rule(module, adata)
-                    false = called & (sign * truth < DELTA)
-                    case: dict[str, object] = {"s": spread, "effect": effect, "rule": name}
-                    yield case | {"seed": seed, "called": called.sum(), "false": false.sum()}
-        print(seed, flush=True)
+    for seed, spread, effect in product(range(SEEDS), SPREADS, (False, True)):
+        adata, truth = dealt(seed, spread, effect)
+        module = trained(adata, seed)
+        for name, rule in RULES.items():
+            count = calls.count(*rule(module, adata), truth, FDR)
+            yield {"s": spread, "effect": effect, "rule": name, "seed": seed, **count}
+        print(seed, spread, effect, flush=True)
 
 
 def report(runs: pd.DataFrame) -> str:
     """Tabulate false calls where there is no effect, true and false ones where there is."""
-    rows = []
-    for (spread, rule), some in runs.groupby(["s", "rule"], sort=False):
-        none, real = some[~some.effect], some[some.effect]
-        true, share = real.called - real.false, real.false.sum() / max(real.called.sum(), 1)
-        rows.append(
-            {
-                "donors differ by s": spread,
-                "rule": rule,
-                "no effect: calls": f"{none.called.mean():.1f} (≤ {none.called.max()})",
-                "effect: true calls": f"{true.mean():.0f}",
-                "effect: false share": f"{share:.1%}",
-            }
-        )
+    by = ["s", "rule"]
+    none = runs[~runs.effect].groupby(by, sort=False).called
+    true, share = calls.true_and_false(runs[runs.effect], by)
+    columns = {
+        "no effect: calls": none.agg(lambda some: f"{some.mean():.1f} (≤ {some.max()})"),
+        "effect: true calls": true,
+        "effect: false share": share,
+    }
+    table = pd.DataFrame(columns).reset_index(names=["donors differ by s", "rule"])
     means = f"Means over {SEEDS} seeds, of 765 genes."
-    parts = ["# Donors", results.about(__doc__), means, results.markdown(pd.DataFrame(rows))]
-    return "\n\n".join(parts) + "\n"
+    return results.document("# Donors", results.about(__doc__), means, results.markdown(table))
 
 
 def main() -> None:
     """Measure everything and write the report."""
     torch.set_num_threads(1)
     runs = pd.DataFrame(measured())
-    runs.to_csv(STORED, index=False)
-    STORED.with_suffix(".md").write_text(report(runs), encoding="utf-8")
+    results.write(STORED, runs, report(runs))
 
 
 if __name__ == "__main__":

@@ -21,23 +21,25 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import torch
 from anndata import AnnData
 from scipy import sparse
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import data
+from benchmarks import data, results
+from benchmarks.experiment import command_line, named
 from benchmarks.one import machine
 from benchmarks.plan import LARGE, SAMPLE, Spec
-from benchmarks.rivals import WARM_UP_CELLS, Watch, Watched, fit_scvi
-from nbvae import CellTable, Trainer, evaluation
+from benchmarks.rivals import WARM_UP_CELLS, Watch, Watched, fit_scvi, trained
+from nbvae import NBVAE, CellTable, Trainer, evaluation
 from nbvae.data import resident
 from nbvae.module.fast import fast_forward
 from nbvae.train import device, graph, trainer
@@ -53,7 +55,7 @@ WAYS: dict[str, list[tuple[Any, str, Any]]] = {
     "loop": [(device, "DEVICES", ())],
     "sparse loop": [(device, "DEVICES", ()), (trainer, "loss_of", fast_forward)],
 }
-EPOCHS = {"recorded": 8, "eager": 4, "in pieces": 4, "loop": 3, "sparse loop": 3, "scvi": 4}
+EPOCHS = {"recorded": 8, "scvi": 4, "eager": 4, "in pieces": 4, "sparse loop": 3, "loop": 3}
 COPIES, N_EPOCHS = 15, 3
 PROFILED_STEPS, LISTED = 4, 20
 Result = dict[str, Any]
@@ -63,23 +65,19 @@ def main() -> None:
     """Run the parts that the command line names."""
     options = parsed()
     warnings.simplefilter("ignore")  # of other packages; what is wrong raises
-    options.folder.mkdir(parents=True, exist_ok=True)
     adata, where = data.load(options.data), machine()
     fit_ours(adata[:WARM_UP_CELLS].copy(), 128, 1)  # what happens once per process
     for part in options.parts or PARTS:
         for result in PARTS[part](adata):
             name = SAMPLE if part == "sample" else named(options.data)
             line = {"part": part, "data": name, **result, "machine": where}
-            with (options.folder / "gpu.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            results.keep(options.folder / "gpu.jsonl", line)
             print(part, json.dumps(result), flush=True)
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; parts may come before and after options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, help="where results go")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--data", default=LARGE, help="as in benchmarks.run")
@@ -87,11 +85,6 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return options
-
-
-def named(data: str) -> str:
-    """Name the data as the results do: a file by its name alone."""
-    return Path(data).stem if data.endswith(".h5ad") else data
 
 
 @contextmanager
@@ -103,37 +96,34 @@ def way(name: str) -> Iterator[None]:
         yield
 
 
-def fit_ours(adata: AnnData, batch_size: int, epochs: int | None) -> tuple[Watched, Watch]:
+def fit_ours(adata: AnnData, batch_size: int, epochs: int | None) -> tuple[NBVAE, Watch]:
     """Train a module under a watch."""
-    torch.manual_seed(0)
-    module, watch = Watched.for_counts(adata), Watch()
-    assert isinstance(module, Watched)
+    module, watch = Watched.for_counts(adata, seed=0), Watch()
     module.watch = watch
-    Trainer(max_epochs=epochs, batch_size=batch_size, device="cuda", progress=False).fit(
-        module, adata
-    )
+    trained(adata, 0, module, max_epochs=epochs, batch_size=batch_size, device="cuda")
     module.watch = None
     return module, watch
 
 
-def watch_ours(adata: AnnData, batch_size: int, epochs: int) -> Watch:
-    """Train a module and return the watch alone, so that its memory comes back."""
-    return fit_ours(adata, batch_size, epochs)[1]
-
-
-def fit_theirs(adata: AnnData, batch_size: int, epochs: int) -> Watch:
+def watch_theirs(adata: AnnData, batch_size: int, epochs: int) -> Watch:
     """Train scvi-tools' model under a watch."""
     watch = Watch()
     fit_scvi(adata, Spec("speed", "", "scvi", 0, epochs, "cuda", 1), watch, batch_size)
     return watch
 
 
-def timed(adata: AnnData, work: Callable[[], Watch]) -> Result:
-    """Time epochs, and find how much of the GPU's memory they took."""
+def timed(adata: AnnData, name: str, batch_size: int, epochs: int) -> Result:
+    """Time epochs of a way, and find how much of the GPU's memory they took."""
     torch.cuda.reset_peak_memory_stats()
-    watch = work()
+    if name == "scvi":
+        watch = watch_theirs(adata.copy(), batch_size, epochs)
+    else:
+        with way(name):
+            watch = fit_ours(adata, batch_size, epochs)[1]  # the module's memory comes back
     epoch_s = float(np.median(np.diff(watch.laps)))
     return {
+        "way": name,
+        "batch_size": batch_size,
         "epoch_s": epoch_s,
         "first_epoch_s": watch.laps[0],
         "cells_per_s": 0.9 * adata.n_obs / epoch_s,  # both train on nine tenths
@@ -144,16 +134,8 @@ def timed(adata: AnnData, work: Callable[[], Watch]) -> Result:
 
 def epochs(adata: AnnData) -> Iterator[Result]:
     """Time epochs of each way, and of scvi-tools, at two sizes of minibatches."""
-    for batch_size in BATCH_SIZES:
-        for name in ("recorded", "scvi", "eager", "in pieces", "sparse loop", "loop"):
-            yield {"way": name, "batch_size": batch_size, **epoch_of(adata, name, batch_size)}
-
-
-def epoch_of(adata: AnnData, name: str, batch_size: int) -> Result:
-    if name == "scvi":
-        return timed(adata, partial(fit_theirs, adata.copy(), batch_size, EPOCHS[name]))
-    with way(name):
-        return timed(adata, partial(watch_ours, adata, batch_size, EPOCHS[name]))
+    for batch_size, (name, number) in product(BATCH_SIZES, EPOCHS.items()):
+        yield timed(adata, name, batch_size, number)
 
 
 def steps(adata: AnnData) -> Iterator[Result]:
@@ -183,18 +165,24 @@ def prepared(adata: AnnData, batch_size: int) -> tuple[DeviceEpochs, np.ndarray]
 
 
 def step_ms(ready: DeviceEpochs, order: np.ndarray) -> float:
-    """Time the steps of an epoch by the device's own clock; the median of three epochs."""
+    """Time the steps of an epoch; the median of three epochs."""
     times = []
-    for _ in range(3):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with torch.cuda.stream(ready.stream):
+    with torch.cuda.stream(ready.stream):
+        for _ in range(3):
             ready.steps_done.zero_()
-            start.record()
-            ready.run_steps(order)
-            end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end) / (len(order) // ready.batch_size))
-    return float(np.median(times))
+            times.append(device_ms(lambda: ready.run_steps(order)))
+    return float(np.median(times)) / (len(order) // ready.batch_size)
+
+
+def device_ms(work: Callable[[], Any], times: int = 1) -> float:
+    """Time something by the device's own clock."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(times):
+        work()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / times
 
 
 def kernels_of(ready: DeviceEpochs, order: np.ndarray) -> Result:
@@ -204,20 +192,16 @@ def kernels_of(ready: DeviceEpochs, order: np.ndarray) -> Result:
             ready.steps_done.zero_()
             ready.run_steps(order)
         torch.cuda.synchronize()
-    on_gpu = [
-        event
-        for event in profiler.key_averages()
-        if event.device_type.name == "CUDA" and not event.key.startswith("Optimizer")
-    ]
-    on_gpu.sort(key=lambda e: e.self_device_time_total, reverse=True)
+    events = [e for e in profiler.key_averages() if e.device_type.name == "CUDA"]
+    rows = [(e.key, e.count, e.self_device_time_total) for e in events]
+    found = pd.DataFrame(rows, columns=["kernel", "count", "us"]).set_index("kernel")
+    found = found[~found.index.str.startswith("Optimizer")] / PROFILED_STEPS
+    longest = found.sort_values("us", ascending=False, kind="stable")[:LISTED]
+    names = [f"{count:g} × {kernel[:90]}" for kernel, count in longest["count"].items()]
     return {
-        "kernels": sum(e.count for e in on_gpu) / PROFILED_STEPS,
-        "busy_us": sum(e.self_device_time_total for e in on_gpu) / PROFILED_STEPS,
-        "longest": {
-            f"{e.count / PROFILED_STEPS:g} × {e.key[:90]}": e.self_device_time_total
-            / PROFILED_STEPS
-            for e in on_gpu[:LISTED]
-        },
+        "kernels": found["count"].sum(),
+        "busy_us": found.us.sum(),
+        "longest": dict(zip(names, longest.us, strict=True)),
     }
 
 
@@ -233,16 +217,10 @@ def floor(_: AnnData) -> Iterator[Result]:
         yield {"what": f"kernel on {n_cells} × 2000", "us": 10 * recorded_ms(small.log1p_)}
 
 
-def gpu_ms(work: Callable[[], Any], times: int = 20) -> float:
-    """Time something by the device's own clock, after one run that isn't counted."""
+def gpu_ms(work: Callable[[], Any]) -> float:
+    """Time something twenty times, after one run that isn't counted."""
     work()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(times):
-        work()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / times
+    return device_ms(work, times=20)
 
 
 def recorded_ms(work: Callable[[], Any], times: int = 100) -> float:
@@ -258,15 +236,13 @@ def sample(_: AnnData) -> Iterator[Result]:
     """Time the README's example, on this machine's CPU with one thread and on its GPU."""
     adata = data.load(SAMPLE)
     torch.set_num_threads(1)
-    for seed in range(3):
-        for place in ("cpu", "cuda"):
-            torch.manual_seed(seed)
-            start = perf_counter()
-            module = Watched.for_counts(adata)
-            run = Trainer(stratify_by="cell_type", device=place, progress=False)
-            history = run.fit(module, adata)
-            result = {"device": place, "seed": seed, "fit_s": perf_counter() - start}
-            yield {**result, "held_out": history.held_out_neg_elbo.min(), "epochs": len(history)}
+    for seed, place in product(range(3), ("cpu", "cuda")):
+        start = perf_counter()
+        module = NBVAE.for_counts(adata, seed=seed)
+        trainer = Trainer(stratify_by="cell_type", device=place, progress=False)
+        history = trainer.fit(module, adata)
+        result = {"device": place, "seed": seed, "fit_s": perf_counter() - start}
+        yield {**result, "held_out": history.held_out_neg_elbo.min(), "epochs": len(history)}
 
 
 def whole(adata: AnnData) -> Iterator[Result]:
@@ -283,13 +259,9 @@ def whole(adata: AnnData) -> Iterator[Result]:
 
 def million(adata: AnnData) -> Iterator[Result]:
     """Time epochs of fifteen times as many cells: a million, if --data is the default."""
-    many = AnnData(sparse.vstack([adata.X] * COPIES, format="csr"))
-    many.obs_names = [f"{i}" for i in range(many.n_obs)]
-    for name in ("recorded", "in pieces"):
-        for batch_size in BATCH_SIZES:
-            result = {"n_cells": many.n_obs, "way": name, "batch_size": batch_size}
-            with way(name):
-                yield {**result, **timed(many, partial(watch_ours, many, batch_size, N_EPOCHS))}
+    many = data.table_of(sparse.vstack([adata.X] * COPIES, format="csr"))
+    for name, batch_size in product(("recorded", "in pieces"), BATCH_SIZES):
+        yield {"n_cells": many.n_obs, **timed(many, name, batch_size, N_EPOCHS)}
 
 
 PARTS: dict[str, Callable[[AnnData], Iterator[Result]]] = {

@@ -31,6 +31,7 @@ The scores, on 15 nearest neighbours:
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +39,13 @@ import pandas as pd
 import scanpy as sc
 import torch
 from anndata import AnnData
-from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from benchmarks import results
-from nbvae import NBVAE, Trainer, datasets, evaluation
+from benchmarks import data, results
+from benchmarks.rivals import trained, trained_scvi
+from nbvae import NBVAE, datasets, evaluation
 
 SEEDS, NEIGHBOURS, COMPONENTS = 5, 15, 10
 MYELOID = ("Dendritic", "CD14+ Monocyte")
@@ -63,8 +64,10 @@ class World(NamedTuple):
 
     def table(self) -> AnnData:
         obs = pd.DataFrame({"batch": np.array(["A", "B"])[self.batch], "kind": self.kinds})
-        obs.index = [f"cell-{i}" for i in range(len(obs))]
-        return AnnData(sparse.csr_matrix(self.counts.astype(np.float32)), obs)
+        return data.table_of(self.counts, obs.set_axis([f"cell-{i}" for i in obs.index]))
+
+
+Embed = Callable[[World], np.ndarray]  # (N, n)
 
 
 def dealt(deal: str, seed: int) -> World:
@@ -85,14 +88,6 @@ def dealt(deal: str, seed: int) -> World:
     return World(counts[keep], batch[keep], kinds[keep], seed)
 
 
-# ---------------------------------------------------------------- rivals
-
-
-def logged(world: World, target: float | None = None) -> np.ndarray:
-    library = world.counts.sum(axis=1, keepdims=True)
-    return np.log1p(world.counts / library * (target or np.median(library)))
-
-
 def principal(values: np.ndarray, n: int = COMPONENTS) -> np.ndarray:
     return PCA(n, random_state=0).fit_transform(values)
 
@@ -104,29 +99,27 @@ def pearson(world: World) -> np.ndarray:
 
 
 def centred(world: World) -> np.ndarray:
-    values = logged(world)
+    values = data.logged(world.counts)
     for j in (0, 1):
         values[world.batch == j] -= values[world.batch == j].mean(axis=0)
     return principal(values)
 
 
-def harmony(n: int) -> Callable[[World], np.ndarray]:
+def harmony(n: int) -> Embed:
     def corrected(world: World) -> np.ndarray:
         import harmonypy  # only this benchmark needs it
 
-        points = principal(logged(world), n)
-        found = harmonypy.run_harmony(
-            points, world.table().obs, "batch", random_state=world.seed, verbose=False
-        )
-        result = np.asarray(found.Z_corr)
-        return result if result.shape == points.shape else result.T
+        points, cells = principal(data.logged(world.counts), n), world.table().obs
+        seed = {"random_state": world.seed}
+        found = harmonypy.run_harmony(points, cells, "batch", verbose=False, **seed).Z_corr
+        return found if found.shape == points.shape else found.T
 
     return corrected
 
 
 def mnn(world: World, k: int = 20, width: float = 0.1) -> np.ndarray:
     """Move B by the differences of mutual nearest neighbours, smoothed over cells of B."""
-    values = logged(world)
+    values = data.logged(world.counts)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     first, second = values[world.batch == 0], values[world.batch == 1]
     distance = cdist(first, second)
@@ -145,33 +138,23 @@ def mnn(world: World, k: int = 20, width: float = 0.1) -> np.ndarray:
 
 
 def scvi_tools(world: World) -> np.ndarray:
-    import scvi
-
-    scvi.settings.seed = world.seed
-    table = world.table()
-    scvi.model.SCVI.setup_anndata(table, batch_key="batch")
-    model = scvi.model.SCVI(table, gene_likelihood="nb")
-    model.train(accelerator="cpu", devices=1, enable_progress_bar=False)
+    model = trained_scvi(world.table(), world.seed, batch_key="batch")
     return np.asarray(model.get_latent_representation())
 
 
-def nbvae_model(*, encode: bool = False, **settings: Any) -> Callable[[World], np.ndarray]:
+def nbvae_model(*, encode: bool = False, **settings: Any) -> Embed:
     def encoded(world: World) -> np.ndarray:
-        torch.manual_seed(world.seed)
-        table = world.table()
-        module = NBVAE.for_counts(table, covariates="batch", encode_covariates=encode)
-        trainer = Trainer(
-            seed=world.seed, stratify_by="kind", device="cpu", progress=False, **settings
-        )
-        trainer.fit(module, table)
+        table, seed = world.table(), world.seed
+        module = NBVAE.for_counts(table, covariates="batch", encode_covariates=encode, seed=seed)
+        trained(table, seed, module, stratify_by="kind", **settings)
         return evaluation.encode(module, table).mean
 
     return encoded
 
 
-RIVALS: dict[str, Callable[[World], np.ndarray]] = {
-    "PCA, 10,000": lambda world: principal(logged(world, 1e4)),
-    "PCA, median": lambda world: principal(logged(world)),
+RIVALS: dict[str, Embed] = {
+    "PCA, 10,000": lambda world: principal(data.logged(world.counts, 1e4)),
+    "PCA, median": lambda world: principal(data.logged(world.counts)),
     "PCA, Pearson": pearson,
     "centred": centred,
     "Harmony": harmony(COMPONENTS),
@@ -183,9 +166,6 @@ RIVALS: dict[str, Callable[[World], np.ndarray]] = {
     "nbvae, to the end": nbvae_model(holdout_fraction=0.0),
     "nbvae, 180 epochs": nbvae_model(holdout_fraction=0.0, max_epochs=180),
 }
-
-
-# ---------------------------------------------------------------- scores
 
 
 def nearest(points: np.ndarray) -> np.ndarray:
@@ -239,26 +219,23 @@ SHOWN = {  # which scores say something where
 
 
 def measured(rivals: Iterable[str]) -> Iterator[dict[str, object]]:
-    for seed in range(SEEDS):
-        for deal in DEALS:
-            world = dealt(deal, seed)
-            for rival in rivals:
-                found = scores(RIVALS[rival](world), world)
-                row = {"deal": deal, "rival": rival, "seed": seed}
-                yield row | {name: round(score, 4) for name, score in found.items()}
-            print(seed, deal, flush=True)
+    for seed, deal in product(range(SEEDS), DEALS):
+        world = dealt(deal, seed)
+        for rival in rivals:
+            found = pd.Series(scores(RIVALS[rival](world), world)).round(4)
+            yield {"deal": deal, "rival": rival, "seed": seed, **found}
+        print(seed, deal, flush=True)
 
 
 def report(runs: pd.DataFrame) -> str:
     """Tabulate each deal: means over seeds, and the range."""
-    parts = [f"# Integration\n\n{results.about(__doc__)}\n"]
+    parts = ["# Integration", results.about(__doc__)]
     for deal, names in SHOWN.items():
         some = runs[runs.deal == deal]
-        table = some.groupby("rival", sort=False)[list(names)].agg(results.mean_and_range)
-        n = some.seed.nunique()
-        parts += [f"## {deal.capitalize()}\n\nMeans over {n} seeds, and their range.\n"]
-        parts += [results.markdown(table.reset_index()) + "\n"]
-    return "\n".join(parts)
+        table = some.groupby("rival", sort=False)[[*names]].agg(results.ranged(results.hundredths))
+        means = f"Means over {some.seed.nunique()} seeds, and their range."
+        parts += [f"## {deal.capitalize()}", means, results.markdown(table.reset_index())]
+    return results.document(*parts)
 
 
 def main() -> None:
@@ -269,15 +246,9 @@ def main() -> None:
     if STORED.exists():
         before = pd.read_csv(STORED)
         runs = pd.concat([before[~before.rival.isin(rivals)], runs])
-    runs = runs.sort_values(["deal", "rival", "seed"], key=_in_order)
-    runs.to_csv(STORED, index=False)
-    STORED.with_suffix(".md").write_text(report(runs), encoding="utf-8")
-
-
-def _in_order(column: pd.Series) -> pd.Series:
-    """As the deals and the rivals are listed above."""
-    places = {name: i for i, name in enumerate([*DEALS, *RIVALS])}
-    return column.map(lambda value: places.get(value, value))
+    places = {name: place for place, name in enumerate([*DEALS, *RIVALS])}
+    runs = runs.sort_values(["deal", "rival", "seed"], key=lambda names: names.replace(places))
+    results.write(STORED, runs, report(runs))
 
 
 if __name__ == "__main__":

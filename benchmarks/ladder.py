@@ -10,6 +10,7 @@ results/ladder.md.
 """
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -37,6 +38,12 @@ FILE = results.FOLDER / "ladder.csv"
 Change = Callable[["Run"], AbstractContextManager[Any]]
 
 
+def whole(minibatch: Minibatch) -> Minibatch:
+    """Let a minibatch make its dense and its sparse form."""
+    _ = minibatch.x, minibatch.sparse
+    return minibatch
+
+
 class Run:
     """A module, its cells and its optimizer, so far that the first steps are behind it."""
 
@@ -51,14 +58,11 @@ class Run:
     def minibatches(self) -> Iterator[Minibatch]:
         """Load all cells, with all that a step needs of them."""
         order = np.random.default_rng(0).permutation(self.n_cells)
-        for minibatch in self.table.minibatches(order, BATCH_SIZE):
-            _ = minibatch.x, minibatch.sparse
-            yield minibatch
+        yield from map(whole, self.table.minibatches(order, BATCH_SIZE))
 
     def loading(self) -> None:
         """Do nothing else."""
-        for _ in self.minibatches():
-            pass
+        deque(self.minibatches(), maxlen=0)
 
     def epoch(self) -> None:
         """Do what the trainer does with each minibatch, without evaluation."""
@@ -116,18 +120,12 @@ def prepared_beside(_: Run) -> AbstractContextManager[Any]:
     """The next minibatch is made in a second thread while this one is computed."""
     plain = CellTable.minibatches
 
-    def made(minibatches: Iterator[Minibatch]) -> Minibatch | None:
-        minibatch = next(minibatches, None)
-        if minibatch is not None:
-            _ = minibatch.x, minibatch.sparse
-        return minibatch
-
     def minibatches(table: CellTable, *given: Any) -> Iterator[Minibatch]:
-        walk = plain(table, *given)
+        walk = map(whole, plain(table, *given))
         with ThreadPoolExecutor(1) as beside:
-            waiting = beside.submit(made, walk)
+            waiting = beside.submit(next, walk, None)
             while (minibatch := waiting.result()) is not None:
-                waiting = beside.submit(made, walk)
+                waiting = beside.submit(next, walk, None)
                 yield minibatch
 
     return mock.patch.object(CellTable, "minibatches", minibatches)
@@ -288,16 +286,15 @@ def main() -> None:
                 row = {"data": name, "rung": rung.name}
                 rows.append({**row, **measured(rung, run, rounds), "rounds": rounds, **once})
                 print(rows[-1], flush=True)
-    pd.DataFrame(rows).to_csv(FILE, index=False, float_format="%.3f")
-    FILE.with_suffix(".md").write_text(text(pd.read_csv(FILE)), encoding="utf-8")
+    table = pd.DataFrame(rows).round(3)
+    results.write(FILE, table, text(table), digits=3)
 
 
 def text(table: pd.DataFrame) -> str:
     """Compose the report: a line for each rung, the middle half of its ratios in brackets."""
     gains = [f"{r.gain:.2f}× ({r.low:.2f} to {r.high:.2f})" for r in table.itertuples()]
-    table = table.assign(gain=gains)
-    wide = table.pivot_table("gain", "rung", "data", aggfunc="first", sort=False)
-    lines = results.markdown(wide[list(ROUNDS)].reset_index())
+    wide = table.assign(gain=gains).pivot(index="rung", columns="data", values="gain")
+    wide = wide.loc[table.rung.unique(), list(ROUNDS)]
     shares = table.groupby("data", sort=False).evaluation.first()
     evaluating = ", ".join(f"{share:.0%} on {name}" for name, share in shares.items())
     end = f"""
@@ -305,8 +302,8 @@ The loader that numba compiles takes {table.compile_s.iloc[0]:.1f} s to compile,
 Evaluation of the held-out cells is {evaluating} of an epoch: more than that can't be gained by
 evaluating them beside the training.
 """
-    about = inspect.cleandoc(__doc__ or "")
-    return "\n".join(["# The ladder\n", about, "", lines, end])
+    lines = results.markdown(wide.reset_index())
+    return results.document("# The ladder", inspect.cleandoc(__doc__ or ""), lines, end.strip())
 
 
 if __name__ == "__main__":

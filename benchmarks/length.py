@@ -17,22 +17,25 @@ Seconds are the processor's, of one thread. Lines of JSON go to results/length.j
 """
 
 import copy
-import json
 import sys
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from time import process_time
 from typing import Any
 from unittest import mock
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import scanpy as sc
 import torch
 from anndata import AnnData, read_h5ad
 from torch import Tensor
 
 from benchmarks import data, quality, results
+from benchmarks.rivals import ScviFace, trained_scvi
 from nbvae import NBVAE, GenerativeOutput, Trainer, nb_sample
 from nbvae.data.datasets import _most_variable
 from nbvae.module.protocol import LatentModule
@@ -65,8 +68,6 @@ def load(name: str, pbmc3k: Path) -> AnnData:
     adata = read_h5ad(pbmc3k)
     if name.endswith("dispersion"):
         return _most_variable(adata, 2000)
-    import scanpy as sc
-
     adata = adata[:, np.asarray((adata.X > 0).sum(axis=0)).ravel() >= 3].copy()
     chosen = sc.pp.highly_variable_genes(adata, n_top_genes=2000, flavor="seurat_v3", inplace=False)
     return adata[:, chosen.highly_variable.to_numpy()].copy()
@@ -74,8 +75,7 @@ def load(name: str, pbmc3k: Path) -> AnnData:
 
 def ours(train: AnnData, seed: int, way: str, times: int) -> tuple[LatentModule, int]:
     """Train so many times as long as by default. Returns the module and the epochs."""
-    torch.manual_seed(seed)
-    module = NBVAE.for_counts(train)
+    module = NBVAE.for_counts(train, seed=seed)
     default = Trainer().settings.epochs_for(int(0.9 * train.n_obs))
     trainer = Trainer(
         max_epochs=times * default,
@@ -92,35 +92,24 @@ def ours(train: AnnData, seed: int, way: str, times: int) -> tuple[LatentModule,
 
 def rival(train: AnnData, seed: int, rate: float) -> tuple[LatentModule, int]:
     """Train scvi-tools' model by its best setting; its best weights are ours to keep."""
-    import scvi
-    from lightning.pytorch.callbacks import Callback
+    lowest, weights = float("inf"), {}
 
-    from benchmarks.rivals import ScviFace
+    def keep_best(trainer: Any, plan: Any) -> None:
+        nonlocal lowest, weights
+        value = float(trainer.callback_metrics["elbo_validation"])
+        if value < lowest:
+            lowest, weights = value, copy.deepcopy(plan.module.state_dict())
 
-    class Best(Callback):
-        lowest, weights, epoch = float("inf"), None, 0
-
-        def on_train_epoch_end(self, trainer: Any, plan: Any) -> None:
-            value = float(trainer.callback_metrics["elbo_validation"])
-            if value < self.lowest:
-                self.lowest, self.weights = value, copy.deepcopy(plan.module.state_dict())
-                self.epoch = trainer.current_epoch + 1
-
-    scvi.settings.seed, scvi.settings.num_threads = seed, 1
-    scvi.model.SCVI.setup_anndata(train)
-    model, best = scvi.model.SCVI(train, gene_likelihood="nb"), Best()
-    model.train(
+    model = trained_scvi(
+        train,
+        seed,
+        keep_best,
         max_epochs=RIVALS_EPOCHS if train.n_obs < LARGE else EPOCHS_IF_LARGE,
-        accelerator="cpu",
-        devices=1,
         early_stopping=True,
         check_val_every_n_epoch=1,
         plan_kwargs={"lr": rate, "n_epochs_kl_warmup": None},
-        enable_progress_bar=False,
-        callbacks=[best],
     )
-    model.module.load_state_dict(best.weights)
-    print(f"best of {len(model.history['elbo_validation'])} epochs: {best.epoch}", flush=True)
+    model.module.load_state_dict(weights)
     return ScviFace(model.module).eval(), len(model.history["elbo_validation"])
 
 
@@ -128,8 +117,13 @@ def rival(train: AnnData, seed: int, rate: float) -> tuple[LatentModule, int]:
 def coverage(module: Any, test: AnnData) -> float:
     """How many counts lie in the middle 90 % of their predictive distribution (see coverage.py)."""
     x = torch.from_numpy(test.X[:CELLS].toarray()).float()
-    library = x.sum(dim=1, keepdim=True)
-    return share_inside(x, lambda: module.generative(module.inference(x).z, library))
+    return share_inside(x, inferred(module, x))
+
+
+def inferred(module: Any, counts: Tensor) -> Callable[[], GenerativeOutput]:
+    """Return what predicts counts anew each time, with z from these counts."""
+    library = counts.sum(dim=1, keepdim=True)
+    return lambda: module.generative(module.inference(counts).z, library)
 
 
 def share_inside(x: Tensor, predict: Callable[[], GenerativeOutput], draws: int = DRAWS) -> float:
@@ -183,12 +177,10 @@ def run_all(pbmc3k: Path, pattern: str = "*") -> None:
     names = "data", "seed", "way", "times"
     there = [tuple(map(line.get, names)) for line in results.stored(FILE.parent, FILE.name)]
     every = [(name, seed, *way) for name in SETS for seed in SETS[name] for way in ways(name, seed)]
-    missing = [what for what in every if what not in there]
-    for what in sorted(missing, key=lambda what: what[2] in RIVALS):
-        if fnmatch("/".join(map(str, what)), pattern):
+    for what in sorted(every, key=lambda what: what[2] in RIVALS):
+        if what not in there and fnmatch("/".join(map(str, what)), pattern):
             found = run(load(what[0], pbmc3k), *what[1:])
-            with FILE.open("a") as stored:
-                stored.write(json.dumps(dict(zip(names, what, strict=True)) | found) + "\n")
+            results.keep(FILE, dict(zip(names, what, strict=True)) | found)
 
 
 def main() -> None:
@@ -205,83 +197,72 @@ def main() -> None:
             sys.exit(__doc__)
 
 
-COLUMNS = {
-    "neg_elbo": ("−ELBO", "{:.1f}"),
+COLUMNS: results.Columns = {
+    "−ELBO": ("neg_elbo", "{:.1f}"),
     "bound": ("bound", "{:.1f}"),
-    "kl": ("KL", "{:.1f}"),
-    "dimensions_in_use": ("dimensions", "{:.0f}"),
-    "coverage": ("in 90 % intervals", "{:.1%}"),
+    "KL": ("kl", "{:.1f}"),
+    "dimensions": ("dimensions_in_use", "{:.0f}"),
+    "in 90 % intervals": ("coverage", "{:.1%}"),
     "epochs": ("epochs", "{:.0f}"),
-    "cpu_s": ("seconds", "{:.1f}"),
+    "seconds": ("cpu_s", "{:.1f}"),
 }
+ENDS = {"neg_elbo": "−ELBO", "bound": "bound"}
+RUN = ["data", "way", "times"]
 
 
-def means(found: pd.DataFrame) -> pd.DataFrame:
-    """Average over the seeds."""
-    table = found.groupby(["data", "way", "times"])[list(COLUMNS)].mean()
-    order = ((name, way, n) for name in SETS for way, _ in WAYS for n in LENGTHS)
-    return table.loc[[key for key in order if key in table.index]]
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort a table by set, way and length, as they are listed."""
+    return table.reindex(product(SETS, WAYS, LENGTHS)).dropna(how="all")
 
 
 def against_default(found: pd.DataFrame) -> pd.DataFrame:
     """Subtract from −ELBO and bound those of the default with the same seed: less is better."""
     default = found[(found.way == OURS) & (found.times == 1)].set_index(["data", "seed"])
-    base = default.loc[list(zip(found.data, found.seed, strict=True)), ["neg_elbo", "bound"]]
-    return found.assign(**found[["neg_elbo", "bound"]] - base.to_numpy())
+    base = default.loc[list(zip(found.data, found.seed, strict=True)), [*ENDS]]
+    return found.assign(**found[[*ENDS]] - base.to_numpy())
 
 
 def text(found: pd.DataFrame) -> str:
     """Compose the report."""
-    table = means(found)
-    shown = pd.DataFrame({n: table[c].map(f.format) for c, (n, f) in COLUMNS.items()})
-    by_seed = against_default(found).groupby(["data", "way", "times"])
-    for column in ("neg_elbo", "bound"):
-        ends = by_seed[column].agg(["mean", "min", "max"]).loc[table.index]
-        shown[f"{COLUMNS[column][0]} − default's"] = [
-            f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" for mean, low, high in ends.to_numpy()
-        ]
-    shown["seeds"] = by_seed.size().loc[table.index]
-    shown = shown.reset_index()
-    ways_and_times = zip(shown.way, shown.times, strict=True)
-    shown["times"] = [f"{n}×" if way not in RIVALS else "" for way, n in ways_and_times]
+    fields = [field for field, _ in COLUMNS.values()]
+    shown = results.shown(in_order(found.groupby(RUN)[fields].mean()), COLUMNS)
+    by_seed = against_default(found).groupby(RUN)
+    for column, name in ENDS.items():
+        shown[f"{name} − default's"] = by_seed[column].agg(results.ranged("{:+.1f}"))
+    shown = shown.assign(seeds=by_seed.size()).reset_index()
+    shown["times"] = shown.times.map("{}×".format).mask(shown.way.isin(RIVALS), "")
     about = (__doc__ or "").split("\n\n")[2].strip()
     figure = "![−ELBO and bound against length](length.png)"
     how = (
         "Means over the seeds. A seed chooses the cells that judge, too: compare the differences "
         "from the default with the same seed, whose range is in brackets."
     )
-    parts = ["# How long to train", about, how, figure]
-    return "\n\n".join([*parts, results.markdown(shown)]) + "\n"
+    return results.document("# How long to train", about, how, figure, results.markdown(shown))
 
 
-WAYS = (
-    (OURS, "#0072B2"),
-    (WITH_PRIOR, "#009E73"),
-    (ESTIMATED, "#E69F00"),
-    (AT_ONE_RATE, "#000000"),
-    (SLOWER, "#CC79A7"),
-    (RIVAL, "#D55E00"),
-    (FASTER_RIVAL, "#F0A884"),
-)
+WAYS = {
+    OURS: "#0072B2",
+    WITH_PRIOR: "#009E73",
+    ESTIMATED: "#E69F00",
+    AT_ONE_RATE: "#000000",
+    SLOWER: "#CC79A7",
+    RIVAL: "#D55E00",
+    FASTER_RIVAL: "#F0A884",
+}
 
 
 def draw(found: pd.DataFrame) -> None:
     """Draw −ELBO and bound against length, a panel per set."""
-    import matplotlib.pyplot as plt
-
     plt.switch_backend("agg")
-    table = means(against_default(found))
-    names = [name for name in SETS if name in table.index]
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(3.4 * len(names), 3.6), layout="constrained"
-    )
-    for ax, name in zip(np.atleast_1d(axes), names, strict=True):
-        for way, colour in WAYS:
-            if (name, way) not in table.index.droplevel("times"):
-                continue
-            curve = table.loc[name, way]
+    table = in_order(against_default(found).groupby(RUN)[[*ENDS]].mean())
+    names = table.index.unique("data")
+    size = (3.4 * len(names), 3.6)
+    figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+    for ax, name in zip(axes[0], names, strict=True):
+        for way, curve in table.loc[name].groupby("way", sort=False):
+            curve = curve.droplevel("way")
             for column, style in (("neg_elbo", "o-"), ("bound", "s--")):
-                label = f"{way}: {COLUMNS[column][0]}"
+                label, colour = f"{way}: {ENDS[column]}", WAYS[way]
                 if way in RIVALS:
                     ax.axhline(curve[column].iloc[0], color=colour, ls=style[1:], label=label)
                 else:
@@ -290,12 +271,8 @@ def draw(found: pd.DataFrame) -> None:
         ax.set_xlim(0.9, 4.5)
         ax.set_xticks(LENGTHS, [f"{n}×" for n in LENGTHS])
         ax.minorticks_off()
-    figure.legend(
-        *np.atleast_1d(axes)[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize="small",
-    )
+    lines = axes[0][0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(FILE.with_suffix(".png"), dpi=110)
 
 

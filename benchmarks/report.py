@@ -4,24 +4,22 @@ A section is a function: its documentation is what the report says, what it retu
 """
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 
 import pandas as pd
 
 from benchmarks import results
 from benchmarks.plan import PCAS
-from benchmarks.results import markdown
+from benchmarks.results import document, ranged, section, significant
 
 
 def text(runs: pd.DataFrame) -> str:
     """Compose the report of what there is."""
-    parts = [f"# {inspect.getdoc(measured)}\n", measured(runs)]
-    for section, kinds in SECTIONS:
+    parts = [f"# {inspect.getdoc(measured)}", measured(runs)]
+    for table, kinds in SECTIONS:
         if kinds[0] in set(runs.kind):
-            table = section(runs[runs.kind.isin(kinds)])
-            parts += [f"## {inspect.getdoc(section)}\n", markdown(table), ""] if len(table) else []
-    return "\n".join(parts)
+            parts.append(section(table, runs[runs.kind.isin(kinds)]))
+    return document(*parts)
 
 
 def measured(runs: pd.DataFrame) -> str:
@@ -36,14 +34,13 @@ def measured(runs: pd.DataFrame) -> str:
     """
     states = pd.DataFrame(runs.machine.tolist(), runs.index)
     states = states.assign(threads=runs.threads, device=runs.device).sort_index().drop_duplicates()
-    text = ""
-    for state in states.to_dict("records"):
-        text += f"- {', '.join(f'{k} {v}' for k, v in state.items() if pd.notna(v))}\n"
-    return text + ("\nRuns of more than one state are mixed here.\n" if len(states) > 1 else "")
+    lines = [", ".join(f"{k} {v}" for k, v in row.dropna().items()) for _, row in states.iterrows()]
+    mixed = "\n\nRuns of more than one state are mixed here." if len(lines) > 1 else ""
+    return "\n".join(f"- {line}" for line in lines) + mixed
 
 
 def speed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Speed
+    """## Speed
 
     `plain` is nbvae without its shortcut, by the same trainer; `textbook` is the same with
     `torch.distributions.NegativeBinomial` for the likelihood. An epoch is nine tenths of the cells
@@ -64,7 +61,7 @@ def speed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_to(runs: pd.DataFrame) -> pd.DataFrame:
-    """Time to a quality
+    """## Time to a quality
 
     Seconds until the −ELBO of cells that no rival saw is, for the first time, as low as where
     scvi-tools' default run ends; and as low as the lowest point of all its curves, first over
@@ -99,7 +96,7 @@ def goals(points: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]
 
 
 def quality(runs: pd.DataFrame) -> pd.DataFrame:
-    """Quality
+    """## Quality
 
     Of cells that no rival saw, nats per cell, lower is better: −ELBO = reconstruction + KL at the
     end of the run, the lowest point of its curve, where one who knew these cells would have
@@ -127,7 +124,7 @@ def quality(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def scaling(runs: pd.DataFrame) -> pd.DataFrame:
-    """Scaling
+    """## Scaling
 
     Exponent of a power law fitted to the seconds per epoch.
 
@@ -143,7 +140,7 @@ def scaling(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def floor(runs: pd.DataFrame) -> pd.DataFrame:
-    """Floor
+    """## Floor
 
     A step of nbvae, with its loading, against dense matrix products and memory traffic at the rates
     that this machine has for them; what is counted is in `../costs.py`.
@@ -155,7 +152,7 @@ def floor(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(runs: pd.DataFrame) -> pd.DataFrame:
-    """Where the time goes
+    """## Where the time goes
 
     Shares of the time that PyTorch's profiler sees, over four epochs.
     """
@@ -165,7 +162,7 @@ def shares(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def operators(runs: pd.DataFrame) -> pd.DataFrame:
-    """Operators
+    """## Operators
 
     Time of one operator on 128 × 2,000 numbers, a multiplication being 1.
     """
@@ -184,18 +181,12 @@ SECTIONS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], list[str]]] = [
 ]
 
 
-def significant(value: float) -> str:
-    """Write a number with three significant digits, without an exponent."""
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
-
-
 def spread(values: pd.Series, unit: str = "") -> str:
-    """Write the median, and the range."""
+    """Write the median with three digits, and the range."""
     values = values.dropna()
-    if values.empty:
-        return "–"
-    median, low, high = map(significant, values.quantile([0.5, 0, 1]))
-    return median + unit + (f" ({low} to {high})" if len(values) > 1 else "")
+    if len(values) > 1:
+        return ranged(significant, "median", unit)(values)
+    return significant(values.item()) + unit if len(values) else "–"
 
 
 def rounded(decimals: int, *, ends: bool = False) -> Callable[[pd.Series], str]:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report import significant
-from benchmarks.results import markdown
+from benchmarks.results import Columns, document, section, shown, significant
 
 WAYS = {
     "recorded": "nbvae: cells on the GPU, step recorded",
@@ -18,26 +17,33 @@ WAYS = {
     "scvi": "scvi-tools",
 }
 AIM = 20  # times scvi-tools' epoch
-HEAD = """One GPU
-
-Written by `python -m benchmarks.gpu`, whose first lines say what its ways are. Each was run
-once, one after the other in one process; seconds per epoch are the median from the second epoch
-on. nbvae's have the evaluation of its held-out cells in them. Memory is what PyTorch took of
-the GPU's at most.
-"""
+SIZE: Columns = {"minibatch": ("batch_size", "{:.0f}")}
+EPOCH: Columns = {
+    "s per epoch": ("epoch_s", significant),
+    "cells per s": ("cells_per_s", significant),
+    "peak MB": ("peak_mb", "{:,.0f}"),
+}
 
 
 def text(lines: list[dict[str, Any]]) -> str:
-    """Compose the section of what there is, or nothing."""
+    """Compose the section of what there is, or nothing.
+
+    ## One GPU
+
+    Written by `python -m benchmarks.gpu`, whose first lines say what its ways are. Each was run
+    once, one after the other in one process; seconds per epoch are the median from the second epoch
+    on. nbvae's have the evaluation of its held-out cells in them. Memory is what PyTorch took of
+    the GPU's at most.
+    """
     if not lines:
         return ""
-    results, parts = pd.DataFrame(lines), [HEAD, machine(lines[0]), ""]
-    for section in (epochs, steps, sample, whole, million):
-        found = results[results.part == section.__name__].dropna(axis="columns", how="all")
+    runs, parts = pd.DataFrame(lines), [(inspect.getdoc(text) or "").split("\n\n", 1)[1]]
+    parts.append(machine(lines[0]))
+    for table in (epochs, steps, sample, whole, million):
+        found = runs[runs.part == table.__name__].dropna(axis="columns", how="all")
         if len(found):
-            parts += [f"### {inspect.getdoc(section)}\n", markdown(section(found)), ""]
-            parts += [why(results), ""] if section is steps else []
-    return "\n## " + "\n".join(parts)
+            parts += [section(table, found), why(runs) if table is steps else ""]
+    return "\n" + document(*parts)
 
 
 def machine(line: dict[str, Any]) -> str:
@@ -48,42 +54,36 @@ def machine(line: dict[str, Any]) -> str:
 
 
 def epochs(found: pd.DataFrame) -> pd.DataFrame:
-    """Epochs
+    """### Epochs
 
     Of the set with 68,579 cells × 2,000 genes.
     """
     recorded = found[found.way == "recorded"].set_index("batch_size").epoch_s
-    ratio = found.epoch_s / found.batch_size.map(recorded)
-    order = found.way.map(list(WAYS).index)
-    table = pd.DataFrame(
-        {
-            "minibatch": found.batch_size.astype(int),
-            "way": found.way.map(WAYS),
-            "time ÷ the first": ratio.map("{:.2f}×".format),
-            "s per epoch": found.epoch_s.map(significant),
-            "cells per s": found.cells_per_s.map(significant),
-            "peak MB": found.peak_mb.map("{:,.0f}".format),
-        }
-    )
-    return table.assign(order=order).sort_values(["minibatch", "order"]).drop(columns="order")
+    ratio, place = found.epoch_s / found.batch_size.map(recorded), found.way.map([*WAYS].index)
+    found = found.assign(way=found.way.map(WAYS), ratio=ratio, place=place)
+    columns = {"way": ("way", "{}"), "time ÷ the first": ("ratio", "{:.2f}×")}
+    return shown(found.sort_values(["batch_size", "place"]), {**SIZE, **columns, **EPOCH})
 
 
 def steps(found: pd.DataFrame) -> pd.DataFrame:
-    """A step
+    """### A step
 
     By the GPU's own clock, without the loop around it; the kernels are those that PyTorch's
     profiler sees when the same step is launched kernel by kernel.
     """
-    return pd.DataFrame(
-        {
-            "minibatch": found.batch_size.astype(int),
-            "recorded, µs": (1e3 * found.recorded_ms).map("{:,.0f}".format),
-            "kernel by kernel, µs": (1e3 * found.eager_ms).map("{:,.0f}".format),
-            "kernels": found.kernels.map("{:.0f}".format),
-            "they compute for, µs": found.busy_us.map("{:,.0f}".format),
-            "µs per kernel": (found.busy_us / found.kernels).map("{:.1f}".format),
-        }
+    found = found.assign(
+        recorded_us=1e3 * found.recorded_ms,
+        eager_us=1e3 * found.eager_ms,
+        us_per_kernel=found.busy_us / found.kernels,
     )
+    columns = {
+        "recorded, µs": ("recorded_us", "{:,.0f}"),
+        "kernel by kernel, µs": ("eager_us", "{:,.0f}"),
+        "kernels": ("kernels", "{:.0f}"),
+        "they compute for, µs": ("busy_us", "{:,.0f}"),
+        "µs per kernel": ("us_per_kernel", "{:.1f}"),
+    }
+    return shown(found, {**SIZE, **columns})
 
 
 def why(results: pd.DataFrame) -> str:
@@ -93,10 +93,8 @@ def why(results: pd.DataFrame) -> str:
         return ""
     seconds = found["epochs"].pivot_table("epoch_s", "batch_size", "way")
     ratios = (seconds.scvi / seconds.recorded).map("{:.1f}".format)
-    step, least = (
-        found["steps"].iloc[0],
-        found["floor"].set_index("what").us["kernel on 128 × 2000"],
-    )
+    step = found["steps"].iloc[0]
+    least = found["floor"].set_index("what").us["kernel on 128 × 2000"]
     sentences = [
         f"The aim was an epoch {AIM} times as fast as scvi-tools'.",
         f"It is {' and '.join(ratios)} times as fast, with minibatches of",
@@ -112,48 +110,38 @@ def why(results: pd.DataFrame) -> str:
 
 
 def sample(found: pd.DataFrame) -> pd.DataFrame:
-    """The sample
+    """### The sample
 
     The README's example with three seeds: held-out −ELBO in nats per cell, and the seconds from
     counts to fitted module, on this machine's CPU with one thread and on its GPU.
     """
-    table = found.pivot_table(["held_out", "fit_s"], "seed", "device")
-    shown = {
-        "−ELBO, CPU": table["held_out", "cpu"].map("{:.1f}".format),
-        "−ELBO, GPU": table["held_out", "cuda"].map("{:.1f}".format),
-        "CPU, s": table["fit_s", "cpu"].map("{:.1f}".format),
-        "GPU, s": table["fit_s", "cuda"].map("{:.1f}".format),
+    table = found.pivot_table(["held_out", "fit_s"], "seed", "device").map("{:.1f}".format)
+    columns = {
+        "−ELBO, CPU": table["held_out", "cpu"],
+        "−ELBO, GPU": table["held_out", "cuda"],
+        "CPU, s": table["fit_s", "cpu"],
+        "GPU, s": table["fit_s", "cuda"],
     }
-    return pd.DataFrame(shown).rename_axis("seed").reset_index().astype({"seed": int})
+    return pd.DataFrame(columns).rename_axis("seed").reset_index().astype({"seed": int})
 
 
 def whole(found: pd.DataFrame) -> pd.DataFrame:
-    """A whole run
+    """### A whole run
 
     By default, from counts to fitted module, on nine tenths of the 68,579 cells; −ELBO of the
     others, the same as under Quality.
     """
-    return pd.DataFrame(
-        {
-            "minibatch": found.batch_size.astype(int),
-            "seconds": found.fit_s.map("{:.1f}".format),
-            "epochs": found.epochs.astype(int),
-            "−ELBO": found.test_neg_elbo.map("{:.1f}".format),
-        }
-    )
+    columns = {
+        "seconds": ("fit_s", "{:.1f}"),
+        "epochs": ("epochs", "{:.0f}"),
+        "−ELBO": ("test_neg_elbo", "{:.1f}"),
+    }
+    return shown(found, {**SIZE, **columns})
 
 
 def million(found: pd.DataFrame) -> pd.DataFrame:
-    """A million cells
+    """### A million cells
 
     The same cells fifteen times, all of them on the GPU.
     """
-    return pd.DataFrame(
-        {
-            "cells": found.n_cells.map("{:,.0f}".format),
-            "minibatch": found.batch_size.astype(int),
-            "s per epoch": found.epoch_s.map(significant),
-            "cells per s": found.cells_per_s.map(significant),
-            "peak MB": found.peak_mb.map("{:,.0f}".format),
-        }
-    )
+    return shown(found, {"cells": ("n_cells", "{:,.0f}"), **SIZE, **EPOCH})

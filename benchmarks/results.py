@@ -1,6 +1,9 @@
-"""The results: a line of JSON per run in results/runs.jsonl and gpu.jsonl; how tables look."""
+"""What was measured, in results/, and how it is shown: documents, tables, medians with a range."""
 
+import inspect
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,38 @@ import pandas as pd
 from benchmarks.plan import RIVALS
 
 FOLDER = Path(__file__).parent / "results"
+Form = str | Callable[[Any], str]  # how a number is written: "{:.1f}", or a function
+Columns = dict[str, tuple[str, Form]]  # of a table: by name, what of the results, and how
+
+
+def keep(file: Path, line: dict[str, Any]) -> None:
+    """Add a result to a file, a line of JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
+
+
+def stored(folder: Path, name: str = "runs.jsonl") -> list[dict[str, Any]]:
+    file = folder / name
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write(file: Path, runs: pd.DataFrame, report: str = "", digits: int | None = None) -> None:
+    """Write all runs of an experiment and, beside them, what is said of them."""
+    runs.to_csv(file, index=False, float_format=None if digits is None else f"%.{digits}f")
+    if report:
+        file.with_suffix(".md").write_text(report, encoding="utf-8")
+
+
+def document(*parts: str) -> str:
+    """Put paragraphs, tables and sections one under the other; those without text are left out."""
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def section(table: Callable[[pd.DataFrame], pd.DataFrame], runs: pd.DataFrame) -> str:
+    """Write what a function's documentation says, then its table; nothing if that has no rows."""
+    rows = table(runs)
+    return f"{inspect.getdoc(table)}\n\n{markdown(rows)}" if len(rows) else ""
 
 
 def about(benchmark: str | None) -> str:
@@ -23,15 +58,33 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def mean_and_range(values: pd.Series) -> str:
-    """Write the mean, and the range in brackets."""
-    low, mean, high = values.agg(["min", "mean", "max"]).round(2) + 0.0  # no −0
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def shown(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Write the numbers of some columns."""
+    return pd.DataFrame({new: table[old].map(writer(how)) for new, (old, how) in columns.items()})
 
 
-def stored(folder: Path, name: str = "runs.jsonl") -> list[dict[str, Any]]:
-    file = folder / name
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def ranged(how: Form, middle: str = "mean", unit: str = "") -> Callable[[pd.Series], str]:
+    """Return a function that writes the mean, or "median", and the range in brackets."""
+
+    def write(values: pd.Series) -> str:
+        mean, low, high = map(writer(how), values.agg([middle, "min", "max"]))
+        return f"{mean}{unit} ({low} to {high})"
+
+    return write
+
+
+def writer(how: Form) -> Callable[[Any], str]:
+    return how.format if isinstance(how, str) else how
+
+
+def significant(value: float) -> str:
+    """Write a number with three significant digits, without an exponent."""
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def hundredths(value: float) -> str:
+    """Write a number with two decimals, and 0 without a sign."""
+    return f"{np.round(value, 2) + 0.0:.2f}"
 
 
 def read(folder: Path = FOLDER) -> pd.DataFrame:

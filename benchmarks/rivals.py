@@ -67,15 +67,18 @@ def fit(adata: AnnData, spec: Spec, watch: Watch) -> LatentModule:
     """Train a rival by its defaults. Returns an NBVAE, or what looks like one."""
     if spec.rival in SCVI_PLANS:
         return fit_scvi(adata, spec, watch)
-    torch.manual_seed(spec.seed)
-    module = Watched.for_counts(adata)
-    assert isinstance(module, Watched)
+    module = Watched.for_counts(adata, seed=spec.seed)
     module.likelihood, module.watch = VARIANTS[spec.rival], watch
-    trainer = Trainer(
-        seed=spec.seed, max_epochs=spec.max_epochs, device=spec.device, progress=False
-    )
-    trainer.fit(module, adata)
+    trained(adata, spec.seed, module, max_epochs=spec.max_epochs, device=spec.device)
     module.watch = None
+    return module
+
+
+def trained(adata: AnnData, seed: int, module: NBVAE | None = None, **settings: Any) -> NBVAE:
+    """Train a module, on the CPU where ``settings``, the trainer's, say nothing else."""
+    module = module or NBVAE.for_counts(adata, seed=seed)
+    settings = {"device": "cpu", "progress": False, **settings}
+    Trainer(seed=seed, **settings).fit(module, adata)
     return module
 
 
@@ -114,23 +117,36 @@ VARIANTS = {
 
 def fit_scvi(adata: AnnData, spec: Spec, watch: Watch, batch_size: int = 128) -> LatentModule:
     """Train scvi-tools' model by its defaults, but for the settings that the rival's name says."""
+    model = trained_scvi(
+        adata,
+        spec.seed,
+        lambda _, plan: watch.lap(ScviFace(plan.module)),
+        max_epochs=spec.max_epochs,
+        accelerator="gpu" if spec.device == "cuda" else spec.device,
+        batch_size=batch_size,
+        plan_kwargs=SCVI_PLANS[spec.rival],
+    )
+    return ScviFace(model.module)
+
+
+def trained_scvi(
+    adata: AnnData,
+    seed: int,
+    after_epoch: Callable[[Any, Any], None] = lambda *_: None,
+    batch_key: str | None = None,
+    **settings: Any,
+) -> Any:
+    """Train scvi-tools' model with our likelihood, on the CPU unless ``settings`` say otherwise."""
     import scvi  # large: only where it takes part
     from lightning.pytorch.callbacks import LambdaCallback
 
-    scvi.settings.seed = spec.seed
-    scvi.model.SCVI.setup_anndata(adata)
+    scvi.settings.seed = seed
+    scvi.model.SCVI.setup_anndata(adata, batch_key=batch_key)
     model = scvi.model.SCVI(adata, gene_likelihood="nb")  # 128 hidden units, 10 dimensions, as ours
-    face = ScviFace(model.module)
-    model.train(
-        max_epochs=spec.max_epochs,
-        accelerator="gpu" if spec.device == "cuda" else spec.device,
-        devices=1,
-        batch_size=batch_size,
-        plan_kwargs=SCVI_PLANS[spec.rival],
-        enable_progress_bar=False,
-        callbacks=[LambdaCallback(on_train_epoch_end=lambda *_: watch.lap(face))],
-    )
-    return face
+    callbacks = [LambdaCallback(on_train_epoch_end=after_epoch)]
+    settings = {"accelerator": "cpu", "devices": 1, "callbacks": callbacks, **settings}
+    model.train(enable_progress_bar=False, **settings)
+    return model
 
 
 class ScviFace(nn.Module):

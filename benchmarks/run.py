@@ -25,12 +25,11 @@ points of the run where the clock is stopped.
 import argparse
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.experiment import command_line, in_a_process, named
 from benchmarks.plan import PARTS, Spec, specs
 
 DATA = """sample (700 real cells × 765 genes, inside scanpy), a size such as 3000x2000 (generated),
@@ -54,9 +53,7 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("part", choices=[*PARTS, "all", "report"])
     parser.add_argument("--data", "--h5ad", nargs="+", metavar="DATA", help=DATA)
     parser.add_argument("--rivals", nargs="+", help="by default those of the part")
@@ -76,37 +73,18 @@ def run_all(asked: list[Spec], options: argparse.Namespace) -> None:
     """Run what is not there yet, in order; two parts may ask for the same."""
     stored = [] if options.again else results.stored(options.results)
     done = {tuple(run[name] for name in Spec._fields) for run in stored}
-    todo = [spec for spec in dict.fromkeys(asked) if named(spec) not in done]
+    todo = [s for s in dict.fromkeys(asked) if s._replace(data=named(s.data)) not in done]
     for spec in {spec.data: spec for spec in todo}.values():
-        in_a_process(spec._replace(kind="prepare"))
-    options.results.mkdir(parents=True, exist_ok=True)
+        measured(spec._replace(kind="prepare"))
     for number, spec in enumerate(todo, 1):
-        name = named(spec).data
+        name = named(spec.data)
         what = f"{spec.kind}: {spec.rival} on {name}, round {spec.seed + 1}"
         print(f"{number}/{len(todo)} {what} …", flush=True)
-        run = {**in_a_process(spec), "data": name}
-        with (options.results / "runs.jsonl").open("a") as file:
-            file.write(json.dumps(run) + "\n")
+        results.keep(options.results / "runs.jsonl", {**measured(spec), "data": name})
 
 
-def named(spec: Spec) -> Spec:
-    """Name the data as the results do: a file by its name alone."""
-    return spec._replace(data=Path(spec.data).stem) if spec.data.endswith(".h5ad") else spec
-
-
-def in_a_process(spec: Spec) -> dict[str, Any]:
-    """Run one measurement. What it writes to stderr is shown if it fails."""
-    threads = str(spec.threads)
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.one", json.dumps(spec._asdict())],
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        capture_output=True,
-        text=True,
-    )
-    if ended.returncode:
-        sys.exit(f"{spec} failed:\n{ended.stderr[-4000:]}")
-    return json.loads(ended.stdout.splitlines()[-1])
+def measured(spec: Spec) -> dict[str, Any]:
+    return in_a_process("one", json.dumps(spec._asdict()), threads=spec.threads)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 
+from benchmarks import results
 from benchmarks.plan import PCAS
 from benchmarks.quality import pca
-from benchmarks.results import FOLDER
 from nbvae import NBVAE, Trainer, datasets, evaluation
 
 SEEDS = range(5)
-TARGET = FOLDER / "sample.csv"
+TARGET = results.FOLDER / "sample.csv"
 MODEL = "`NBVAE.for_counts`, default settings"
+Row = dict[str, float | str]
 GLM_PCA = "GLM-PCA, Poisson counts with the library as offset"
 
 
@@ -27,44 +27,45 @@ def main() -> None:
     """Train with each seed and compare with PCA, by how k-means clusters agree with cell types."""
     adata = datasets.pbmc68k_sample()
     rows = pd.DataFrame([*of_models(adata), *of_pca(adata), *of_glm_pca(adata)])
-    rows.to_csv(TARGET, index=False, float_format="%.4f")
+    results.write(TARGET, rows, digits=4)
     print(table(rows))
 
 
-def of_models(adata: AnnData) -> Iterator[dict[str, float | str]]:
+def row(name: str, seed: int, adata: AnnData, embedding: np.ndarray, **more: float) -> Row:
+    """Score an embedding; the seed starts k-means."""
+    score = evaluation.cluster_agreement(embedding, adata.obs["cell_type"], seed=seed)
+    return {"name": name, "seed": seed, **more, **score._asdict()}
+
+
+def of_models(adata: AnnData) -> Iterator[Row]:
     """Train a model with each seed, which chooses the held-out cells, too; score it."""
     for seed in SEEDS:
-        torch.manual_seed(seed)
-        module = NBVAE.for_counts(adata)
-        trainer = Trainer(stratify_by="cell_type", seed=seed)
         start = time.perf_counter()
+        module = NBVAE.for_counts(adata, seed=seed)
+        trainer = Trainer(stratify_by="cell_type", seed=seed)
         epochs = len(trainer.fit(module, adata))
         print(f"seed {seed}: {epochs} epochs in {time.perf_counter() - start:.1f} s")
         held_out = evaluation.elbo(module, adata, indices=trainer.held_out_cells, n_samples=50)
         latent = evaluation.encode(module, adata).mean
-        score = evaluation.cluster_agreement(latent, adata.obs["cell_type"], seed=seed)
-        yield {"name": MODEL, "seed": seed, "neg_elbo": held_out.neg_elbo, **score._asdict()}
+        yield row(MODEL, seed, adata, latent, neg_elbo=held_out.neg_elbo)
 
 
-def of_pca(adata: AnnData) -> Iterator[dict[str, float | str]]:
-    """Score the kinds of PCA; seeds start k-means, and PCA itself has none."""
+def of_pca(adata: AnnData) -> Iterator[Row]:
+    """Score the kinds of PCA; PCA itself has no seed."""
     for rival, name in PCAS.items():
         embedding = pca(adata, rival)
-        for seed in SEEDS:
-            score = evaluation.cluster_agreement(embedding, adata.obs["cell_type"], seed=seed)
-            yield {"name": name, "seed": seed, **score._asdict()}
+        yield from (row(name, seed, adata, embedding) for seed in SEEDS)
 
 
-def of_glm_pca(adata: AnnData) -> Iterator[dict[str, float | str]]:
-    """Score GLM-PCA (Townes et al. 2019), by default; seeds draw its start, and start k-means."""
+def of_glm_pca(adata: AnnData) -> Iterator[Row]:
+    """Score GLM-PCA (Townes et al. 2019), by default; seeds draw its start, too."""
     from glmpca.glmpca import glmpca  # only here
 
     counts = adata.X.toarray().astype(float)
     for seed in SEEDS:
         np.random.seed(seed)  # the package draws from NumPy's global generator
         factors = glmpca(counts.T, 10, fam="poi", sz=counts.sum(axis=1))["factors"]
-        score = evaluation.cluster_agreement(factors, adata.obs["cell_type"], seed=seed)
-        yield {"name": GLM_PCA, "seed": seed, **score._asdict()}
+        yield row(GLM_PCA, seed, adata, factors)
 
 
 def table(rows: pd.DataFrame) -> str:

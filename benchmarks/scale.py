@@ -20,13 +20,8 @@ more than those of the clock, on a machine with other work. The files are in the
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
-import sys
 import tempfile
-from importlib import metadata
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -34,11 +29,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import nbvae
 from benchmarks import data, results
-from benchmarks.one import commit, cpu
+from benchmarks.experiment import command_line, in_a_process, machine, peak_mb
+from nbvae import NBVAE, CellTable, Trainer, datasets, open_store, write_store
 
 FILE = results.FOLDER / "scale.jsonl"
-PARTS = ("cells", "nothing", "write", "memory", "disk", "loading")
 SEEDS = {"memory": (0, 1, 2), "disk": (0, 1, 2)}  # of weights, split, order and draws of z
 N_GENES, BATCH_SIZE = 2000, 128
 SHOWN = ["seed", "peak_mb", "seconds", "cpu_us_per_cell", "held_out", "disk_mb"]
@@ -46,17 +42,15 @@ SHOWN = ["seed", "peak_mb", "seconds", "cpu_us_per_cell", "held_out", "disk_mb"]
 
 def main() -> None:
     """Run all parts, each in its own process, or one of them in this one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("part", nargs="?", choices=[*PARTS, "show"])
     parser.add_argument("--cells", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="of the files; by default one that is removed")
     options = parser.parse_args()
     if options.part == "show":
-        lines = [json.loads(line) for line in FILE.read_text().splitlines()]
-        print(pd.DataFrame(lines).set_index(["n_cells", "part"])[SHOWN].round(1).to_string())
+        lines = pd.DataFrame(results.stored(FILE.parent, FILE.name))
+        print(lines.set_index(["n_cells", "part"])[SHOWN].round(1).to_string())
     elif options.part:
         print(json.dumps(measured(options)))
     else:
@@ -66,73 +60,53 @@ def main() -> None:
 
 def run_all(n_cells: int, folder: Path) -> None:
     """Measure part by part."""
+    where = machine("torch", "anndata", "zarr")
     runs = [(part, seed) for part in PARTS for seed in SEEDS.get(part, (0,))]
     for part, seed in runs:
-        given = [part, "--folder", str(folder), "--cells", str(n_cells), "--seed", str(seed)]
-        command = [sys.executable, "-m", "benchmarks.scale", *given]
-        ended = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(ended.stdout.splitlines()[-1])
+        given = f"{part} --cells {n_cells} --seed {seed} --folder".split()
+        found = in_a_process("scale", *given, str(folder))
         line = {"part": part, "n_cells": n_cells, "seed": seed, **found}
         print(line, flush=True)
-        with FILE.open("a") as file:
-            file.write(json.dumps({**line, "machine": machine()}) + "\n")
-
-
-def machine() -> dict[str, str | int | None]:
-    """Describe the machine and the versions by what matters here."""
-    versions = {name: metadata.version(name) for name in ("torch", "anndata", "zarr")}
-    system = {"system": platform.system(), "python": platform.python_version()}
-    return {"cpu": cpu(), "cores": os.cpu_count(), **system, **versions, "nbvae": commit()}
+        results.keep(FILE, {**line, "machine": where})
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Run one part, and say what it took."""
     start, cpu_start = perf_counter(), process_time()
-    result = globals()[f"_{options.part}"](options)
+    result = PARTS[options.part](options)
     n_cells = result.pop("met", None)  # by this part
     cpu = process_time() - cpu_start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-    result |= {"peak_mb": peak, "seconds": perf_counter() - start, "cpu_s": cpu}
+    result |= {"peak_mb": peak_mb(), "seconds": perf_counter() - start, "cpu_s": cpu}
     return result | ({"cpu_us_per_cell": 1e6 * cpu / n_cells} if n_cells else {})
 
 
-def _cells(options: argparse.Namespace) -> dict[str, Any]:
+def cells(options: argparse.Namespace) -> dict[str, Any]:
     file = options.folder / "cells.h5ad"
     if not file.exists():
         data.generated(options.cells, N_GENES).write_h5ad(file)
     return {}
 
 
-def _nothing(options: argparse.Namespace) -> dict[str, Any]:
-    import nbvae
-
+def nothing(_: argparse.Namespace) -> dict[str, Any]:
     return {"version": nbvae.__version__}
 
 
-def _write(options: argparse.Namespace) -> dict[str, Any]:
-    from nbvae import write_store
-
+def write(options: argparse.Namespace) -> dict[str, Any]:
     store = write_store(options.folder / "cells.zarr", options.folder / "cells.h5ad")
     size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
     return {"met": store.n_obs, "disk_mb": size / 1e6}
 
 
-def _memory(options: argparse.Namespace) -> dict[str, Any]:
-    from nbvae import datasets
-
-    return _epoch(datasets.read_counts(options.folder / "cells.h5ad"), options.seed)
+def memory(options: argparse.Namespace) -> dict[str, Any]:
+    return epoch(datasets.read_counts(options.folder / "cells.h5ad"), options.seed)
 
 
-def _disk(options: argparse.Namespace) -> dict[str, Any]:
-    from nbvae import open_store
-
-    return _epoch(open_store(options.folder / "cells.zarr"), options.seed)
+def disk(options: argparse.Namespace) -> dict[str, Any]:
+    return epoch(open_store(options.folder / "cells.zarr"), options.seed)
 
 
-def _epoch(cells: Any, seed: int) -> dict[str, Any]:
+def epoch(cells: Any, seed: int) -> dict[str, Any]:
     """Train for an epoch, at a rate that stays."""
-    from nbvae import NBVAE, Trainer
-
     trainer = Trainer(
         max_epochs=1,
         batch_size=BATCH_SIZE,
@@ -146,9 +120,7 @@ def _epoch(cells: Any, seed: int) -> dict[str, Any]:
     return {"met": cells.n_obs, "held_out": float(history.held_out_neg_elbo.iloc[-1])}
 
 
-def _loading(options: argparse.Namespace) -> dict[str, Any]:
-    from nbvae import CellTable, open_store
-
+def loading(options: argparse.Namespace) -> dict[str, Any]:
     store = open_store(options.folder / "cells.zarr")
     table, rng = CellTable.of(store), np.random.default_rng(options.seed)
     order = table.shuffled(np.arange(store.n_obs), BATCH_SIZE, rng)
@@ -156,6 +128,10 @@ def _loading(options: argparse.Namespace) -> dict[str, Any]:
         assert len(minibatch.x) == len(minibatch.sparse.cell_starts)
     return {"met": store.n_obs}
 
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    part.__name__: part for part in (cells, nothing, write, memory, disk, loading)
+}
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,6 @@ the sample. It takes some four minutes on one core.
 """
 
 import json
-from collections.abc import Iterator
 from itertools import product
 
 import torch
@@ -23,14 +22,10 @@ EPOCHS = 45
 
 def main() -> None:
     """Train them all and write what the figure shows."""
-    lines = [json.dumps(run._asdict()) for run in runs(datasets.pbmc68k_sample())]
-    FILE.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-
-
-def runs(adata: AnnData) -> Iterator[Run]:
-    """Train with each rate, warm-up and seed, in this order."""
-    for rate, warmup, seed in product(RATES, WARMUPS, SEEDS):
-        yield train(adata, rate, warmup, seed)
+    adata = datasets.pbmc68k_sample()
+    runs = [train(adata, *setting) for setting in product(RATES, WARMUPS, SEEDS)]
+    lines = ",\n".join(json.dumps(run._asdict()) for run in runs)
+    FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def train(adata: AnnData, rate: float, warmup: int, seed: int, epochs: int = EPOCHS) -> Run:

@@ -13,8 +13,6 @@ tenth; map the last tenth and the kind.
 - right: labels of the last tenth, by a vote of 15 training cells.
 """
 
-import argparse
-
 import anndata
 import numpy as np
 import pandas as pd
@@ -24,7 +22,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from benchmarks import results
-from nbvae import NBVAE, Trainer, datasets, evaluation, map_query
+from benchmarks.experiment import command_line
+from benchmarks.rivals import trained
+from nbvae import datasets, evaluation, map_query
 
 LEVEL, SEEDS = 0.05, 5
 FEWEST = 30  # cells of a kind
@@ -36,16 +36,12 @@ def measured(adata: AnnData, labels: np.ndarray, kind: str, seed: int) -> dict[s
     others = np.random.default_rng(seed).permutation(np.flatnonzero(labels != kind))
     n = len(others)
     train, known, same = np.split(others, [8 * n // 10, 9 * n // 10])
-    module = NBVAE.for_counts(adata[train].copy(), seed=seed)
-    Trainer(seed=seed, device="cpu", progress=False).fit(module, adata[train].copy())
-    query = np.concatenate([same, np.flatnonzero(labels == kind)])
-    is_new = labels[query] == kind
+    cells, query = adata[train].copy(), np.concatenate([same, np.flatnonzero(labels == kind)])
+    module, is_new = trained(cells, seed), labels[query] == kind
     mapped = map_query(module, adata[query].copy(), adata[known].copy(), seed=seed)
-    places = evaluation.encode(module, adata[train].copy()).mean
-    nearest = NearestNeighbors(n_neighbors=10).fit(places)
-    far = nearest.kneighbors(mapped.latent.mean)[0].mean(axis=1)
+    places, latent = evaluation.encode(module, cells).mean, mapped.latent.mean
+    far = NearestNeighbors(n_neighbors=10).fit(places).kneighbors(latent)[0].mean(axis=1)
     vote = KNeighborsClassifier(15).fit(places, labels[train])
-    given = vote.predict(mapped.latent.mean[~is_new])
     return {
         "kind": kind,
         "seed": seed,
@@ -54,7 +50,7 @@ def measured(adata: AnnData, labels: np.ndarray, kind: str, seed: int) -> dict[s
         "known": (mapped.p_value[~is_new] <= LEVEL).mean(),
         "AUC, misfit": roc_auc_score(is_new, mapped.misfit),
         "AUC, distance": roc_auc_score(is_new, far),
-        "right": (given == labels[same]).mean(),
+        "right": (vote.predict(latent[~is_new]) == labels[same]).mean(),
     }
 
 
@@ -69,16 +65,16 @@ def runs_of(adata: AnnData, key: str, kinds: list[str], seeds: list[int]) -> pd.
 
 def report(runs: pd.DataFrame) -> str:
     """Tabulate means over seeds and their range, for each kind."""
-    cells = {"cells": "first", **dict.fromkeys(runs.columns[3:], results.mean_and_range)}
-    table = runs.groupby("kind", sort=False).agg(cells).reset_index(names="left out")
-    scores = f"Means over {runs['seed'].nunique()} seeds, and their range."
-    parts = ["# Kinds that were left out", results.about(__doc__), scores, results.markdown(table)]
-    return "\n\n".join(parts) + "\n"
+    how = {"cells": "first", **dict.fromkeys(runs.columns[3:], results.ranged(results.hundredths))}
+    table = runs.groupby("kind", sort=False).agg(how).reset_index(names="left out")
+    means = f"Means over {runs['seed'].nunique()} seeds, and their range."
+    head = "# Kinds that were left out", results.about(__doc__)
+    return results.document(*head, means, results.markdown(table))
 
 
 def main() -> None:
     """Measure the sample and store it, or a file and print it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = command_line(__doc__)
     parser.add_argument("file", nargs="?", help="the sample, when left out")
     parser.add_argument("--labels", default="cell_type", help="column of obs")
     parser.add_argument("--kinds", nargs="+", default=[], help="all with 30 cells, when left out")
@@ -89,8 +85,7 @@ def main() -> None:
     runs = runs_of(adata, given.labels, given.kinds, given.seeds)
     print(report(runs))
     if given.file is None and not given.kinds:
-        runs.to_csv(STORED, index=False)
-        STORED.with_suffix(".md").write_text(report(runs), encoding="utf-8")
+        results.write(STORED, runs, report(runs))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from anndata import AnnData
 from anndata.io import sparse_dataset
 from scipy import sparse
 
-from benchmarks.results import FOLDER
+from benchmarks import results
 from nbvae import CellTable, write_store
 from nbvae.data.order import BLOCK, window_size
 
-FILE = FOLDER / "annbatch.csv"
+FILE = results.FOLDER / "annbatch.csv"
 N_CELLS, N_GENES, BATCH_SIZE, EPOCHS = 60_000, 2000, 128, 4
 
 
@@ -106,7 +106,7 @@ def main() -> None:
     found = pd.DataFrame(rows, columns=["engine", "epoch", "cpu_us_per_cell", "us_per_cell"])
     versions = {name: metadata.version(name) for name in ("annbatch", "zarr", "anndata")}
     found = found.assign(python=platform.python_version(), **versions)
-    found.to_csv(FILE, index=False, float_format="%.2f")
+    results.write(FILE, found, digits=2)
     print(found.to_string())
 
 
