@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 from unittest import mock
@@ -39,7 +40,7 @@ from benchmarks.experiment import command_line, named
 from benchmarks.one import machine
 from benchmarks.plan import LARGE, SAMPLE, Spec
 from benchmarks.rivals import WARM_UP_CELLS, Watch, Watched, fit_scvi, trained
-from nbvae import NBVAE, CellTable, Trainer, evaluation
+from nbvae import NBVAE, CellTable, Trainer, evaluation, write_store
 from nbvae.data import resident
 from nbvae.module.fast import fast_forward
 from nbvae.train import device, graph, trainer
@@ -264,8 +265,30 @@ def million(adata: AnnData) -> Iterator[Result]:
         yield {"n_cells": many.n_obs, **timed(many, name, batch_size, N_EPOCHS)}
 
 
+def store(adata: AnnData) -> Iterator[Result]:
+    """Time some epochs of cells in memory, and of the same cells in a store on the disk."""
+    with TemporaryDirectory() as folder:
+        places = {"memory": adata, "store": write_store(Path(folder) / "cells.zarr", adata)}
+        for batch_size, (place, cells) in product(BATCH_SIZES, places.items()):
+            module = NBVAE.for_counts(cells, seed=0)
+            trainer = Trainer(
+                max_epochs=N_EPOCHS,
+                batch_size=batch_size,
+                schedule="constant",
+                learning_rate=3e-3,
+                holdout_fraction=0.02,
+                seed=0,
+                device="cuda",
+                progress=False,
+            )
+            start = perf_counter()
+            trainer.fit(module, cells)
+            result = {"place": place, "batch_size": batch_size, "n_cells": cells.n_obs}
+            yield {**result, "epochs": N_EPOCHS, "fit_s": perf_counter() - start}
+
+
 PARTS: dict[str, Callable[[AnnData], Iterator[Result]]] = {
-    part.__name__: part for part in (floor, epochs, steps, sample, whole, million)
+    part.__name__: part for part in (floor, epochs, steps, sample, whole, million, store)
 }
 
 if __name__ == "__main__":

@@ -107,6 +107,21 @@ def test_where_runs_on_a_gpu_end():
     assert f"{steps['eager_ms']:.1f} ms if Python" in text
 
 
+def test_what_a_cell_costs_a_gpu_that_reads_a_store():
+    text = markdown(read(BOOK / "13_scale.ipynb"))
+    lines = results.stored(results.FOLDER, "gpu.jsonl")
+    us = {
+        (x["place"], x["batch_size"]): 1e6 * x["fit_s"] / (0.98 * x["n_cells"] * x["epochs"])
+        for x in lines
+        if x["part"] == "store"
+    }
+    for place, words in (
+        ("store", "one took {:.1f} µs in minibatches of 128 and {:.1f} in those of 1,024"),
+        ("memory", "from the GPU's memory {:.1f} and {:.1f}"),
+    ):
+        assert words.format(us[place, 128], us[place, 1024]) in text
+
+
 def test_annbatch_would_save_less_than_a_thirtieth(by_part):
     """What the head of engine.py says of it."""
     spent = pd.read_csv(with_annbatch.FILE).groupby("engine").cpu_us_per_cell.median()
