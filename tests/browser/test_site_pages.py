@@ -145,7 +145,7 @@ def test_a_figure_can_be_used_within_a_second(loaded, address, opened):
         return starts.pop() if starts else usable(opened("about:blank").page, page)
 
     if loaded.figures:
-        assert share(1.0, start, opened("about:blank").page) < 1
+        assert share(1.0, start, opened) < 1
 
 
 @pytest.mark.parametrize("name", ALL)
