@@ -2,8 +2,7 @@
 
 import pytest
 import samples
-from axe_playwright_python.sync_playwright import Axe
-from hands import PHONE, Opened
+from hands import PHONE, Opened, violations
 
 from nbvae.teaching.living.figure import script
 
@@ -61,8 +60,7 @@ def test_axe_finds_nothing(open_figure):
     page.add_style_tag(content=DARK)
     for theme in ("dark", "light"):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-        violations = Axe().run(page).response["violations"]
-        found[theme] = [(v["id"], [n["html"] for n in v["nodes"]]) for v in violations]
+        found[theme] = violations(page)
     assert found == {"dark": [], "light": []}
 
 

@@ -67,8 +67,18 @@
         near.reduce((mean, [, n], j) => mean + (weights[j] / sum) * cells.z[n][i], 0));
     }
 
-    const usual = cells.z.map((_, n) => Math.min(...cells.z.map((_, m) => (m === n ? Infinity :
-      (at(n)[0] - at(m)[0]) ** 2 + (at(n)[1] - at(m)[1]) ** 2)))).sort((a, b) => a - b);
+    /* The squared distance to the nearest other cell. In plain steps: with thousands of cells there
+       are millions of pairs. */
+    function neighbour(n) {
+      let least = Infinity;
+      for (let m = 0; m < spots.length; m += 2) {
+        const d = (spots[2 * n] - spots[m]) ** 2 + (spots[2 * n + 1] - spots[m + 1]) ** 2;
+        if (m !== 2 * n && d < least) least = d;
+      }
+      return least;
+    }
+
+    const usual = cells.z.map((_, n) => neighbour(n)).sort((a, b) => a - b);
     const reach = REACH ** 2 * usual[usual.length >> 1];
     const empty = (place) => nearestOf(place)[0][0] > reach;
 

@@ -70,11 +70,16 @@
   }
   living.maths.nbQuantile = quantile;
 
-  /* Where an axis may end: a fifth above what any cell's state makes of these genes. */
-  living.room = (cells, genes, library) => 1.2 * library * Math.max(...cells.z.map((z) => {
-    const shares = cells.decode(z);
-    return Math.max(...genes.map(([, g]) => shares[g]));
-  }));
+  /* Where an axis may end: a fifth above what any cell's state makes of these genes. Of more than
+     a thousand cells, which would take a second to decode, every second or third is asked. */
+  living.room = (cells, genes, library) => {
+    const step = Math.ceil(cells.z.length / 1000);
+    const asked = cells.z.filter((_, n) => n % step === 0);
+    return 1.2 * library * Math.max(...asked.map((z) => {
+      const shares = cells.decode(z);
+      return Math.max(...genes.map(([, g]) => shares[g]));
+    }));
+  };
 
   /* Genes as rows: what is expected of a state as bars, drawn cells as dots, and the counts of a
      real cell, if any, as crosses. options: label, draws (how many cells), own (real counts),
