@@ -17,10 +17,6 @@ from scipy import sparse
 from nbvae import datasets
 
 torch.set_num_threads(1)  # the networks are tiny: more threads wait longer than they compute
-if not torch.accelerator.is_available():
-    # PyTorch's own notes the stack of each call, should a GPU be asked for something later: deep
-    # inside pytest that takes a millisecond, ten thousand times.
-    torch.manual_seed = lambda seed: torch.default_generator.manual_seed(int(seed))
 
 
 def pytest_addoption(parser):
