@@ -4,11 +4,13 @@
 PyTorch is imported once; the rank writes what it said and what it ended with into a folder.
 """
 
+import atexit
 import gc
 import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +47,24 @@ def main():
         elif process := os.fork():
             print(process, flush=True)
         else:
-            return be_a_rank(Path(order["folder"]), order["environment"], order["asked"])
+            end_as_python_does(
+                lambda order=order: be_a_rank(
+                    Path(order["folder"]), order["environment"], order["asked"]
+                )
+            )
+
+
+def end_as_python_does(work):
+    """Work and end, with what was registered for that, but without taking all modules apart."""
+    code = 0
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def be_a_rank(folder, environment, asked):

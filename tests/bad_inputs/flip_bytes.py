@@ -1,13 +1,11 @@
-"""Read files in which single bytes are flipped, in a process of its own: a crash ends only this.
+"""Read files in which single bytes are flipped, in forks of this process: a crash ends only one."""
 
-    python tests/bad_inputs/flip_bytes.py SEED TIMES [SKIPPED …]
-
-prints for each attempt the kind of file, the number of the attempt and what came of it.
-"""
-
+import faulthandler
 import gzip
-import sys
+import json
+import os
 import tempfile
+import traceback
 import warnings
 from pathlib import Path
 
@@ -58,8 +56,11 @@ def outcome(path):
     return "other"
 
 
-def attempts(kind, seed, times, skipped):
-    """Flip one byte at a time; those that crash are skipped in the next process."""
+def attempts(kind, seed, times, first):
+    """Flip one byte at a time, from the attempt ``first`` on; yield its number and what came of it.
+
+    None comes before the outcome: it may be a crash.
+    """
     write, name = KINDS[kind]
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,16 +70,57 @@ def attempts(kind, seed, times, skipped):
         for number in range(times):
             flipped = bytearray(whole)
             flipped[rng.integers(len(whole))] ^= rng.integers(1, 256)
-            if f"{kind} {number}" in skipped:
+            if number < first:
                 continue
             (folder / name).write_bytes(flipped)
-            print(f"{kind} {number}", end=": ", flush=True)
+            yield number, None
             try:
-                print(outcome(path), flush=True)
+                yield number, outcome(path)
             except MemoryError:
-                print("memory", flush=True)  # the flipped byte was one of a size
+                yield number, "memory"  # the flipped byte was one of a size
 
 
-if __name__ == "__main__":
-    for kind in KINDS:
-        attempts(kind, int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+def surviving(kind, seed, times):
+    """Make all attempts in forks of this process: one that crashes is followed by another.
+
+    Returns:
+        What came of each attempt, by its number; what was said on stderr where it was a crash.
+
+    """
+    found, crashes, first = {}, {}, 0
+    while first < times:
+        told, words = _in_a_fork(kind, seed, times, first)
+        found |= told
+        last = max(told)
+        if found[last] is None:
+            del found[last]
+            crashes[f"{kind} {last}"] = words
+        elif last + 1 < times:
+            raise RuntimeError(f"ended after attempt {last}: {words}")
+        first = last + 1
+    return found, crashes
+
+
+def _in_a_fork(kind, seed, times, first):
+    read, write = os.pipe()
+    with tempfile.TemporaryFile("w+") as said, open(read) as lines:
+        if (child := os.fork()) == 0:
+            _child(kind, seed, times, first, write, said)
+        os.close(write)
+        told = dict(json.loads(line) for line in lines)
+        os.waitpid(child, 0)
+        said.seek(0)
+        return told, said.read()
+
+
+def _child(kind, seed, times, first, write, said):
+    """Write each attempt into a pipe at once, and never return."""
+    try:
+        faulthandler.enable(said)
+        for attempt in attempts(kind, seed, times, first):
+            os.write(write, f"{json.dumps(attempt)}\n".encode())
+    except BaseException:  # what should be a CountsError
+        traceback.print_exc(file=said)
+        said.flush()
+    finally:
+        os._exit(0)

@@ -1,7 +1,7 @@
 """Some hundred and fifty submissions, clumsy and hostile, to the sample chapter's exercise 1.2.
 
 CLUMSY are right; WRONG, and all of HOSTILE, are not. Each is the code cells below the task, up to
-the check; the other three exercises of the same notebook are solved.
+the check.
 """
 
 RIGHT = "def double(x):\n    return 2 * x"
@@ -309,3 +309,10 @@ HOSTILE = {
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(500)\n" + NO
     ],
 }
+
+# Those for which nothing can be done but to wait until their time is up.
+ENDLESS = [
+    *(WRONG[name][0] for name in ("an endless loop", "an endless call", "a long sleep")),
+    *(HOSTILE[name] for name in ("many processes", "an iterator without end")),
+    *(HOSTILE[name] for name in ("ignores all signals", "catches all that ends it")),
+]

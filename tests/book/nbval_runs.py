@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 from notebooks import ROOT, code_cells, read
 
 TIMEOUT = 900  # seconds
+# No notebook needs them, and pytest takes as long to load them as for all the rest of a small one.
+NOT_LOADED = ("hypothesispytest", "zarr", "platformdirs")
 
 
 def failures(path: Path) -> dict[str, str]:
@@ -46,7 +48,8 @@ def _run(path: Path, *options: str) -> str:
             shutil.copy(ROOT / settings, path.parent)
         shutil.copytree(ROOT / "tools", path.parent / "tools", dirs_exist_ok=True)
         (path.parent / "pytest.ini").write_text("[pytest]\npythonpath = tools\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(path)]
+    without = [f"-pno:{name}" for name in ("cacheprovider", *NOT_LOADED)]
+    command = [sys.executable, "-m", "pytest", "-q", *without, "--nbval", str(path)]
     environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
     done = subprocess.run(
         [*command, *options],
