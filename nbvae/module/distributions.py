@@ -179,10 +179,12 @@ class _NBLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor | None]:
         x, log_mean, log_theta, at_zero, above = ctx.saved_tensors
         weight = torch.sigmoid(log_mean - log_theta)  # μ/(μ+θ)
         grad_log_mean = x - (x + log_theta.exp()) * weight
+        if not ctx.needs_input_grad[2]:  # θ is given: no digammas
+            return None, grad_output * grad_log_mean, None
         remainder = _of_each(digamma_remainder, log_theta)
         if above is None:
             theta = log_theta.exp()
