@@ -80,12 +80,9 @@ def poisson_log_prob(x: Tensor, log_mean: Tensor, *, validate_args: bool = True)
     if validate_args:
         check_counts(x)
         check_logs(log_mean=log_mean)
-    x, log_mean = torch.broadcast_tensors(x, log_mean)
-    counted = x > 0
-    some = torch.where(counted, x, 1.0)  # what the branch that is not taken may compute with
-    t = some.log() - torch.where(counted, log_mean, 0.0)
-    spread = 0.5 * (2 * math.pi * some).log() + stirling_remainder(some)
-    return torch.where(counted, -some * (t + torch.expm1(-t)) - spread, -log_mean.exp())
+    alike = torch.broadcast_tensors(x, log_mean)
+    dtype = torch.promote_types(x.dtype, log_mean.dtype)
+    return _PoissonLogProb.apply(*(values.to(dtype) for values in alike))
 
 
 def zinb_log_prob(
@@ -196,6 +193,32 @@ class _NBLogProb(torch.autograd.Function):
         rise = theta * _digamma_rise(_pick(x, above), theta, _pick(remainder, above))
         grad_log_theta.index_add_(0, above, rise)
         return None, grad_output * grad_log_mean, grad_output * grad_log_theta.view(x.shape)
+
+
+class _PoissonLogProb(torch.autograd.Function):
+    """The log-probability and its derivative ∂/∂ log μ = x − μ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_mean: Tensor) -> Tensor:
+        mean = log_mean.exp()
+        ctx.save_for_backward(x, mean)
+        if x.device.type not in SEARCHED_ON:
+            return torch.where(x > 0, _poisson_above_zero(_some(x), log_mean), -mean)
+        above = (x > 0).flatten().nonzero().squeeze(1)
+        above_zero = _poisson_above_zero(_pick(x, above), _pick(log_mean, above))
+        return (-mean).flatten().index_copy(0, above, above_zero).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor]:
+        x, mean = ctx.saved_tensors
+        return None, grad_output * (x - mean)
+
+
+def _poisson_above_zero(x: Tensor, log_mean: Tensor) -> Tensor:
+    """The formula of ``poisson_log_prob`` for counts x > 0; both of one shape."""
+    t = x.log() - log_mean
+    return -x * (t + torch.expm1(-t)) - 0.5 * (2 * math.pi * x).log() - stirling_remainder(x)
 
 
 def _some(x: Tensor) -> Tensor:
