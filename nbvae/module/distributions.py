@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -167,7 +168,7 @@ class _NBLogProb(torch.autograd.Function):
             ctx.save_for_backward(x, log_mean, log_theta, at_zero, None)
             above_zero = _log_prob_above_zero(_some(x), log_mean, log_theta, remainder)
             return torch.where(x > 0, above_zero, at_zero)
-        above = (x > 0).flatten().nonzero().squeeze(1)
+        above = places(x > 0)
         above_zero = _log_prob_above_zero(
             *(_pick(values, above) for values in (x, log_mean, log_theta, remainder))
         )
@@ -204,7 +205,7 @@ class _PoissonLogProb(torch.autograd.Function):
         ctx.save_for_backward(x, mean)
         if x.device.type not in SEARCHED_ON:
             return torch.where(x > 0, _poisson_above_zero(_some(x), log_mean), -mean)
-        above = (x > 0).flatten().nonzero().squeeze(1)
+        above = places(x > 0)
         above_zero = _poisson_above_zero(_pick(x, above), _pick(log_mean, above))
         return (-mean).flatten().index_copy(0, above, above_zero).view(x.shape)
 
@@ -226,9 +227,17 @@ def _some(x: Tensor) -> Tensor:
     return x.clamp(min=1)
 
 
-def _pick(values: Tensor, places: Tensor) -> Tensor:
+def places(mask: Tensor) -> Tensor:
+    """Where a mask on the CPU is true, counted through all its axes.
+
+    NumPy finds that in a quarter of the time that PyTorch's ``nonzero`` takes.
+    """
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def _pick(values: Tensor, chosen: Tensor) -> Tensor:
     """Take some values of a tensor, counted through all its axes."""
-    return values.flatten().index_select(0, places)
+    return values.flatten().index_select(0, chosen)
 
 
 def _of_each(function: Callable[[Tensor], Tensor], log_theta: Tensor) -> Tensor:
