@@ -298,6 +298,17 @@ def test_gradients_add_up_over_broadcast_axes():
     assert log_theta.grad.shape == (2,)
 
 
+def test_the_gradient_by_the_mean_is_the_same_if_theta_is_given():
+    x, log_mean, log_theta = grid(torch.float64)
+    log_mean.requires_grad_()
+    by_both, _ = torch.autograd.grad(
+        nb_log_prob(x, log_mean, log_theta.requires_grad_()).sum(), [log_mean, log_theta]
+    )
+    given = nb_log_prob(x, log_mean, log_theta.detach())
+    (by_mean,) = torch.autograd.grad(given.sum(), log_mean)
+    torch.testing.assert_close(by_mean, by_both, rtol=0, atol=0)
+
+
 def test_gradients_are_finite_everywhere():
     """Else one extreme count or mean would turn every weight into NaN."""
     x, log_mean, log_theta = grid(torch.float32)

@@ -8,9 +8,11 @@ logarithm finite.
 """
 
 import math
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -79,12 +81,9 @@ def poisson_log_prob(x: Tensor, log_mean: Tensor, *, validate_args: bool = True)
     if validate_args:
         check_counts(x)
         check_logs(log_mean=log_mean)
-    x, log_mean = torch.broadcast_tensors(x, log_mean)
-    counted = x > 0
-    some = torch.where(counted, x, 1.0)  # what the branch that is not taken may compute with
-    t = some.log() - torch.where(counted, log_mean, 0.0)
-    spread = 0.5 * (2 * math.pi * some).log() + stirling_remainder(some)
-    return torch.where(counted, -some * (t + torch.expm1(-t)) - spread, -log_mean.exp())
+    alike = torch.broadcast_tensors(x, log_mean)
+    dtype = torch.promote_types(x.dtype, log_mean.dtype)
+    return _PoissonLogProb.apply(*(values.to(dtype) for values in alike))
 
 
 def zinb_log_prob(
@@ -164,32 +163,63 @@ class _NBLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
         at_zero = -log_theta.exp() * softplus(log_mean - log_theta, threshold=40)  # log(1 + eʸ)
+        remainder = _of_each(stirling_remainder, log_theta)
         if x.device.type not in SEARCHED_ON:
             ctx.save_for_backward(x, log_mean, log_theta, at_zero, None)
-            return torch.where(x > 0, _log_prob_above_zero(_some(x), log_mean, log_theta), at_zero)
-        above = (x > 0).flatten().nonzero().squeeze(1)
+            above_zero = _log_prob_above_zero(_some(x), log_mean, log_theta, remainder)
+            return torch.where(x > 0, above_zero, at_zero)
+        above = places(x > 0)
         above_zero = _log_prob_above_zero(
-            _pick(x, above), _pick(log_mean, above), _pick(log_theta, above)
+            *(_pick(values, above) for values in (x, log_mean, log_theta, remainder))
         )
         ctx.save_for_backward(x, log_mean, log_theta, at_zero, above)
         return at_zero.flatten().index_copy(0, above, above_zero).view(x.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, Tensor | None]:
         x, log_mean, log_theta, at_zero, above = ctx.saved_tensors
         weight = torch.sigmoid(log_mean - log_theta)  # μ/(μ+θ)
         grad_log_mean = x - (x + log_theta.exp()) * weight
+        if not ctx.needs_input_grad[2]:  # θ is given: no digammas
+            return None, grad_output * grad_log_mean, None
+        remainder = _of_each(digamma_remainder, log_theta)
         if above is None:
             theta = log_theta.exp()
-            rise = torch.where(x > 0, theta * digamma_rise(_some(x), theta), 0.0)
+            rise = torch.where(x > 0, theta * _digamma_rise(_some(x), theta, remainder), 0.0)
             grad_log_theta = at_zero - grad_log_mean + rise
             return None, grad_output * grad_log_mean, grad_output * grad_log_theta
         grad_log_theta = (at_zero - grad_log_mean).flatten()
         theta = _pick(log_theta, above).exp()
-        rise = theta * digamma_rise(_pick(x, above), theta)
+        rise = theta * _digamma_rise(_pick(x, above), theta, _pick(remainder, above))
         grad_log_theta.index_add_(0, above, rise)
         return None, grad_output * grad_log_mean, grad_output * grad_log_theta.view(x.shape)
+
+
+class _PoissonLogProb(torch.autograd.Function):
+    """The log-probability and its derivative ∂/∂ log μ = x − μ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_mean: Tensor) -> Tensor:
+        mean = log_mean.exp()
+        ctx.save_for_backward(x, mean)
+        if x.device.type not in SEARCHED_ON:
+            return torch.where(x > 0, _poisson_above_zero(_some(x), log_mean), -mean)
+        above = places(x > 0)
+        above_zero = _poisson_above_zero(_pick(x, above), _pick(log_mean, above))
+        return (-mean).flatten().index_copy(0, above, above_zero).view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor]:
+        x, mean = ctx.saved_tensors
+        return None, grad_output * (x - mean)
+
+
+def _poisson_above_zero(x: Tensor, log_mean: Tensor) -> Tensor:
+    """The formula of ``poisson_log_prob`` for counts x > 0; both of one shape."""
+    t = x.log() - log_mean
+    return -x * (t + torch.expm1(-t)) - 0.5 * (2 * math.pi * x).log() - stirling_remainder(x)
 
 
 def _some(x: Tensor) -> Tensor:
@@ -197,15 +227,34 @@ def _some(x: Tensor) -> Tensor:
     return x.clamp(min=1)
 
 
-def _pick(values: Tensor, places: Tensor) -> Tensor:
+def places(mask: Tensor) -> Tensor:
+    """Where a mask on the CPU is true, counted through all its axes.
+
+    NumPy finds that in a quarter of the time that PyTorch's ``nonzero`` takes.
+    """
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def _pick(values: Tensor, chosen: Tensor) -> Tensor:
     """Take some values of a tensor, counted through all its axes."""
-    return values.flatten().index_select(0, places)
+    return values.flatten().index_select(0, chosen)
 
 
-def _log_prob_above_zero(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
-    """The formula of ``nb_log_prob`` for counts x > 0; all three of one shape."""
+def _of_each(function: Callable[[Tensor], Tensor], log_theta: Tensor) -> Tensor:
+    """Compute a function of θ in the shape of log θ, once for all cells that share a θ."""
+    once = log_theta
+    for axis, step in enumerate(log_theta.stride()):
+        if step == 0:  # along this axis it was broadcast
+            once = once[(slice(None),) * axis + (slice(1),)]
+    return function(once.exp()).expand_as(log_theta)
+
+
+def _log_prob_above_zero(
+    x: Tensor, log_mean: Tensor, log_theta: Tensor, remainder_of_theta: Tensor
+) -> Tensor:
+    """The formula of ``nb_log_prob`` for counts x > 0; all four of one shape."""
     theta = log_theta.exp()
-    remainder = stirling_remainder(x + theta) - stirling_remainder(x) - stirling_remainder(theta)
+    remainder = stirling_remainder(x + theta) - stirling_remainder(x) - remainder_of_theta
     spread = (2 * math.pi * x).log() + torch.log1p(x / theta)
     return remainder - 0.5 * spread - _half_deviance(x, log_mean, log_theta)
 
@@ -240,8 +289,11 @@ def _half_deviance(x: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
 
 def digamma_rise(x: Tensor, theta: Tensor) -> Tensor:
     """ψ(x + θ) − ψ(θ) for x > 0, without subtracting two nearly equal numbers when θ is large."""
-    above, below = digamma_remainder(torch.stack([x + theta, theta]))
-    return torch.log1p(x / theta) + above - below
+    return _digamma_rise(x, theta, digamma_remainder(theta))
+
+
+def _digamma_rise(x: Tensor, theta: Tensor, remainder_of_theta: Tensor) -> Tensor:
+    return torch.log1p(x / theta) + digamma_remainder(x + theta) - remainder_of_theta
 
 
 def stirling_remainder(a: Tensor) -> Tensor:

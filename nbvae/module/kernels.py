@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
 from nbvae.data.minibatches import SparseBatch
-from nbvae.module.distributions import digamma_rise, stirling_remainder
+from nbvae.module.distributions import digamma_rise, places, stirling_remainder
 
 TABLED = 16  # up to this count the two sums are read from a table; few counts are larger
 
@@ -86,7 +86,7 @@ class _NBReconstruction(torch.autograd.Function):
     ) -> Tensor:
         theta = log_theta.exp()  # (G,)
         log_prob, px_scale, log_ratio, pull = dense_terms(x, logits, theta)
-        some = (sparse.counts > 1).nonzero().squeeze(1)
+        some = places(sparse.counts > 1)
         count, cells, genes = (
             values.index_select(0, some) for values in (sparse.counts, sparse.cells, sparse.genes)
         )
@@ -151,7 +151,7 @@ def _sums_below(count: Tensor, genes: Tensor, theta: Tensor) -> tuple[Tensor, Te
     place = (count.long().clamp(max=TABLED) - 2) * len(theta) + genes
     log_sum = ratio.log1p().cumsum(0).flatten().index_select(0, place)
     slope = (ratio / (ratio + 1)).cumsum(0).flatten().index_select(0, place)
-    large = (count > TABLED).nonzero().squeeze(1)
+    large = places(count > TABLED)
     x, at = count[large], theta[genes[large]]
     remainder_above, remainder = stirling_remainder(torch.stack([x + at, at]))
     log_sum[large] = (x + at - 0.5) * torch.log1p(x / at) - x + remainder_above - remainder
