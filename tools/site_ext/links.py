@@ -28,7 +28,7 @@ NEVER = (
     "label",
     "button",
 )
-OUTPUT = ("cell_output", "cell_input", "math", "nbvae-living")
+OUTPUT = {"cell_output", "cell_input", "math", "nbvae-living"}
 TAGGED = re.compile(r"\\tag\{(\d+\.\d+)\}")
 OWN = re.compile(r"Figure (\d+\.\d+)\.")
 HEADING = re.compile(r"Exercise (\d+\.\d+) ·")
@@ -36,28 +36,28 @@ HEADING = re.compile(r"Exercise (\d+\.\d+) ·")
 
 def put_anchors(body: Tag, page: str) -> None:
     """Give equations, figures, exercises and terms the ids by which links find them."""
-    for formula in body.select("div.math"):
+    for formula in body.find_all("div", class_="math"):
         if found := TAGGED.search(formula.get_text()):
             formula["id"] = _key("equation", found[1])
-    for strong in body.select("p > strong:first-child"):
-        text = strong.get_text()
-        paragraph = strong.parent
-        assert paragraph is not None
+    for strong in body.find_all("strong"):
+        text, paragraph = strong.get_text(), strong.parent
+        if paragraph is None or paragraph.name != "p" or strong.find_previous_sibling():
+            continue
         if found := OWN.fullmatch(text):
             paragraph["id"] = _key("figure", found[1])
         elif page == "book/glossary" and strong.previous_sibling is None:
             paragraph["id"] = term_key(text.removesuffix("."))
             paragraph["class"] = "term"
-    for heading in body.select("h3"):
+    for heading in body.find_all("h3"):
         if found := HEADING.match(heading.get_text()):
             heading["id"] = _key("exercise", found[1])
 
 
 def link_sections(body: Tag, marks: Marks) -> None:
     """In the glossary, let links to a chapter go to the section that explains the word."""
-    for paragraph in body.select("p.term"):
+    for paragraph in body.find_all("p", class_="term"):
         name = paragraph.get_text().partition(".")[0].partition(" (")[0]
-        for anchor in paragraph.select("a[href$='.html']"):
+        for anchor in paragraph.find_all("a", href=re.compile(r"\.html$")):
             page = str(anchor["href"])
             section = section_of(name, marks.sections.get(page.removesuffix(".html"), []))
             anchor["href"] = f"{page}#{section}" if section else page
@@ -96,7 +96,9 @@ def link_reference(soup: BeautifulSoup, page: str, names: dict[str, str]) -> Non
         names: what the text writes, such as NBVAE.for_counts, and its id on the page book/api.
 
     """
-    for code in soup.select("p > code, li > code"):
+    for code in soup.find_all("code"):
+        if code.parent is None or code.parent.name not in ("p", "li"):
+            continue
         name = code.get_text().partition("(")[0].removeprefix("nbvae.")
         if page != "book/api" and name in names:
             anchor = soup.new_tag("a", href=f"api.html#{names.pop(name)}")
@@ -106,16 +108,18 @@ def link_reference(soup: BeautifulSoup, page: str, names: dict[str, str]) -> Non
 
 def prose(soup: BeautifulSoup) -> Iterator[NavigableString]:
     """Yield the texts in which names are links: no headings, code, outputs, formulas, links."""
-    for text in soup.find_all(string=True):
-        parents = list(text.parents)
-        if type(text) is not NavigableString or any(p.name in NEVER for p in parents):
+    return _texts(soup, written=False)
+
+
+def _texts(tag: Tag, written: bool) -> Iterator[NavigableString]:
+    """Yield the texts below a tag, in their order; ``written`` if the tag is within a sentence."""
+    for child in tag.children:
+        if type(child) is NavigableString and written:
+            yield child
+        if not isinstance(child, Tag) or child.name in NEVER:
             continue
-        if not any(p.name in ("p", "li", "dd") for p in parents):
-            continue
-        if not any(
-            set(p.get("class") or ()) & set(OUTPUT) for p in parents if p.name != "[document]"
-        ):
-            yield text
+        if OUTPUT.isdisjoint(child.get("class") or ()):
+            yield from _texts(child, written or child.name in ("p", "li", "dd"))
 
 
 def numbers(text: str, marks: Marks) -> Iterator[tuple[int, int, Mark]]:
@@ -136,7 +140,8 @@ def terms(
     """
     taken = [False] * len(text)
     found: list[tuple[int, int, Mark]] = []
-    for name in sorted(marks.terms, key=len, reverse=True):
+    lower = text.lower()
+    for name in sorted((n for n in marks.terms if n.lower() in lower), key=len, reverse=True):
         mark = marks.terms[name]
         if mark.key in used or name.lower() in defined or f"{name.lower()}s" in defined:
             continue

@@ -9,10 +9,8 @@ from bs4 import BeautifulSoup
 from bs4.element import Tag
 from sphinx.application import Sphinx
 
-NO_PROSE = (
-    ".cell_input, .cell_output, template, script, style, pre, div.math, .headerlink, "
-    ".nbvae-living, noscript"
-)
+NO_PROSE = {"template", "script", "style", "pre", "noscript"}
+NO_PROSE_CLASSES = {"cell_input", "cell_output", "headerlink", "nbvae-living"}
 SIGNS = {"mu": "μ", "theta": "θ", "rho": "ρ", "ell": "ℓ", "beta": "β", "gamma": "γ", "kappa": "κ",
          "varphi": "φ", "phi": "φ", "varepsilon": "ε", "sigma": "σ", "log": "log", "mid": "|",
          "delta": "δ", "omega": "ω"}  # fmt: skip
@@ -21,9 +19,9 @@ LOADED = ("sections.js", "search.js")
 
 def sections(body: BeautifulSoup, page: str) -> list[list[str]]:
     """Return page, anchor, headings and prose of each section of a page; it is used up."""
-    for node in body.select(NO_PROSE):
-        node.decompose()
-    for formula in body.select("span.math"):
+    for node in body.find_all(_is_no_prose):
+        node.extract()
+    for formula in body.find_all("span", class_="math"):
         formula.replace_with(spoken(formula.get_text()))
     found = []
     for section in body.find_all("section"):
@@ -78,6 +76,12 @@ def write(app: Sphinx, error: Exception | None) -> None:
     text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     (out / "_static" / "sections.js").write_text(f"window.bookSections={text};\n", encoding="utf-8")
     (out / "searchindex.js").unlink(missing_ok=True)
+
+
+def _is_no_prose(node: Tag) -> bool:
+    classes = set(node.get("class") or ())
+    shown = node.name == "div" and "math" in classes  # a formula on a line of its own
+    return shown or node.name in NO_PROSE or not NO_PROSE_CLASSES.isdisjoint(classes)
 
 
 def _text(node: Tag) -> str:
