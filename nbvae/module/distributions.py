@@ -228,10 +228,12 @@ def _some(x: Tensor) -> Tensor:
 
 
 def places(mask: Tensor) -> Tensor:
-    """Where a mask on the CPU is true, counted through all its axes.
+    """Where a mask is true, counted through all its axes.
 
-    NumPy finds that in a quarter of the time that PyTorch's ``nonzero`` takes.
+    NumPy finds that in a quarter of the time that PyTorch's ``nonzero`` takes on a CPU.
     """
+    if mask.device.type != "cpu":
+        return mask.flatten().nonzero().squeeze(1)
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
