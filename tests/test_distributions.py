@@ -378,3 +378,14 @@ def test_a_generator_leaves_the_global_random_numbers_alone():
 def test_an_empty_cell_is_sampled_as_zeros():
     """Else log μ = −inf would give NaN counts."""
     assert torch.equal(nb_sample(torch.full((5,), -math.inf), torch.zeros(5)), torch.zeros(5))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_places_are_counted_through_all_axes(elsewhere):
+    """On a device that NumPy can't read, PyTorch looks for them."""
+
+    class Mask(torch.Tensor):
+        device = torch.device("cuda" if elsewhere else "cpu")
+
+    mask = torch.tensor([[False, True, False], [True, False, True]]).as_subclass(Mask)
+    assert distributions.places(mask).tolist() == [1, 3, 5]
